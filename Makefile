@@ -1,0 +1,51 @@
+# `make` lists the targets.
+PYTHON ?= python3
+VENV   ?= .venv
+# On a CUDA machine: make install TORCH=torch EXTRAS=gpu,minilm,dev
+TORCH  ?= torch==2.13.0
+EXTRAS ?= cpu,minilm,dev
+
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: install
+install: $(VENV)/installed ## make .venv and install ttft with its extras
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ttft needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+	touch $@
+
+.PHONY: demo
+demo: install ## index -> select -> finetune-eval -> report on the standard library, offline, in some minutes
+	PATH="$(abspath $(BIN)):$$PATH" scripts/demo.sh
+
+.PHONY: test
+test: install ## the whole quick suite, offline
+	$(BIN)/python -m pytest
+
+.PHONY: test-slow
+test-slow: install ## the tests that take long
+	$(BIN)/python -m pytest -m slow
+
+.PHONY: check
+check: install ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: install ## repair what check reports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: clean
+clean: ## remove the environment, caches and the demo's files
+	rm -rf $(VENV) runs/demo .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,229 @@
+"""The command line: one short function per command. User errors are printed here and nowhere else.
+
+Exit codes: 0 done, 1 a bug (with its traceback), 2 a fault the user can mend, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from ttft.config.base import Config
+from ttft.config.finetune_eval import FinetuneEvalConfig
+from ttft.config.index import IndexConfig
+from ttft.config.report import ReportConfig
+from ttft.config.select import SelectConfig
+from ttft.errors import TtftError
+
+app = typer.Typer(
+    name="ttft",
+    help="Test-time fine-tuning of language models: index a corpus, select texts for a prompt, fine-tune on them, score.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+KEYS_OF_CLI = {"config", "sets", "dry_run"}
+
+
+def option(config: type[Config], field: str, *names: str) -> Any:
+    """A flag whose help is the docstring of the field it sets, and its choices, where it has some."""
+    info = config.model_fields[field]
+    choices = [c for part in (info.annotation, *get_args(info.annotation)) if get_origin(part) is Literal for c in get_args(part)]
+    names = names or ("--" + field.replace("_", "-"),)
+    return typer.Option(*names, help=info.description, metavar="|".join(choices) or None)
+
+
+def argument(config: type[Config], field: str, name: str) -> Any:
+    return typer.Argument(metavar=name, help=config.model_fields[field].description, show_default=False)
+
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of options (see configs/).")]
+Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="Any option as key=value, over the YAML file.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved options and the files; do nothing.")]
+
+Index = Annotated[str | None, argument(SelectConfig, "index", "INDEX")]
+Prompts = Annotated[str | None, option(SelectConfig, "prompts", "--prompts", "-p")]
+PromptText = Annotated[str | None, option(SelectConfig, "prompt")]
+MaxPrompts = Annotated[int | None, option(SelectConfig, "max_prompts")]
+Embedder = Annotated[str | None, option(IndexConfig, "embedder", "--embedder", "-e")]
+Strategy = Annotated[str | None, option(SelectConfig, "strategy")]
+N = Annotated[int | None, option(SelectConfig, "n", "-n")]
+K = Annotated[int | None, option(SelectConfig, "k", "-k")]
+Lambda = Annotated[float | None, option(SelectConfig, "lambda_", "--lambda")]
+Alpha = Annotated[float | None, option(SelectConfig, "alpha")]
+Device = Annotated[str | None, option(SelectConfig, "device")]
+Dtype = Annotated[str | None, option(SelectConfig, "dtype")]
+Seed = Annotated[int | None, option(SelectConfig, "seed")]
+Subset = Annotated[list[str] | None, option(SelectConfig, "subsets", "--subset")]
+
+
+def configure(kind: type[Config], given: dict[str, Any]) -> Any:
+    """The configuration from a command's own arguments: flags over --set over --config over defaults."""
+    flags = {k: v for k, v in given.items() if k not in KEYS_OF_CLI and v not in (None, [])}
+    return kind.build(given["config"], given["sets"], flags)
+
+
+@app.command("index")
+def index(
+    source: Annotated[str | None, argument(IndexConfig, "source", "SOURCE")] = None,
+    out: Annotated[str | None, option(IndexConfig, "out", "--out", "-o")] = None,
+    embedder: Embedder = None,
+    subsets: Subset = None,
+    text_field: Annotated[str | None, option(IndexConfig, "text_field")] = None,
+    subset_field: Annotated[str | None, option(IndexConfig, "subset_field")] = None,
+    max_documents: Annotated[int | None, option(IndexConfig, "max_documents")] = None,
+    glob: Annotated[str | None, option(IndexConfig, "glob")] = None,
+    split: Annotated[str | None, option(IndexConfig, "split")] = None,
+    piece_chars: Annotated[int | None, option(IndexConfig, "piece_chars")] = None,
+    shard_rows: Annotated[int | None, option(IndexConfig, "shard_rows")] = None,
+    strict: Annotated[bool | None, option(IndexConfig, "strict", "--strict/--no-strict")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Embed a corpus and write a searchable index. Run it again to go on after an interruption.
+
+    Examples:
+
+        ttft index corpus.jsonl.zst --out runs/index
+
+        ttft index src/ --glob '**/*.py' --out runs/code
+
+        ttft index monology/pile-uncopyrighted --max-documents 100000 --out runs/pile
+    """
+    given = configure(IndexConfig, locals())
+    from ttft.commands.index import run
+
+    run(given, dry_run=dry_run)
+
+
+@app.command("select")
+def select(
+    index: Index = None,
+    prompts: Prompts = None,
+    prompt: PromptText = None,
+    max_prompts: MaxPrompts = None,
+    subsets: Subset = None,
+    embedder: Embedder = None,
+    strategy: Strategy = None,
+    n: N = None,
+    k: K = None,
+    lambda_: Lambda = None,
+    alpha: Alpha = None,
+    texts: Annotated[bool | None, option(SelectConfig, "texts", "--texts/--no-texts")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Choose texts for prompts: a table on a terminal, JSON lines in a pipe. Without a prompt, standard input is read.
+
+    Examples:
+
+        ttft select runs/index --prompt 'def quicksort(items):'
+
+        ttft select runs/index --prompts prompts.jsonl --strategy nearest | jq .ids
+    """
+    given = configure(SelectConfig, locals())
+    from ttft.commands.select import run
+
+    run(given, dry_run=dry_run)
+
+
+@app.command("finetune-eval")
+def finetune_eval(
+    index: Index = None,
+    prompts: Prompts = None,
+    prompt: PromptText = None,
+    out: Annotated[str | None, option(FinetuneEvalConfig, "out", "--out", "-o")] = None,
+    max_prompts: MaxPrompts = None,
+    subsets: Subset = None,
+    model: Annotated[str | None, option(FinetuneEvalConfig, "model", "--model", "-m")] = None,
+    embedder: Embedder = None,
+    strategy: Strategy = None,
+    n: N = None,
+    k: K = None,
+    lambda_: Lambda = None,
+    alpha: Alpha = None,
+    method: Annotated[str | None, option(FinetuneEvalConfig, "method")] = None,
+    rank: Annotated[int | None, option(FinetuneEvalConfig, "rank")] = None,
+    vocabulary: Annotated[str | None, option(FinetuneEvalConfig, "vocabulary")] = None,
+    lr: Annotated[float | None, option(FinetuneEvalConfig, "lr")] = None,
+    score: Annotated[str | None, option(FinetuneEvalConfig, "score")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Fine-tune on the texts chosen for each prompt, score it in bits per byte, and forget. Resumes where it stopped.
+
+    Examples:
+
+        ttft finetune-eval runs/index --prompts prompts.jsonl --out runs/sift
+
+        ttft finetune-eval runs/index -p prompts.jsonl -o runs/suffix --score suffix --alpha 0.3
+
+        ttft finetune-eval runs/pile -p test.jsonl.zst -o runs/gpt2 -c configs/finetune-eval/paper-sift.yaml
+    """
+    given = configure(FinetuneEvalConfig, locals())
+    from ttft.commands.finetune_eval import run
+
+    run(given, dry_run=dry_run)
+
+
+@app.command("report")
+def report(
+    runs: Annotated[list[str] | None, argument(ReportConfig, "runs", "RUN...")] = None,
+    out: Annotated[str | None, option(ReportConfig, "out", "--out", "-o")] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Compare runs: a table with bootstrap intervals here, and one self-contained HTML page.
+
+    Examples:
+
+        ttft report runs/nearest runs/sift
+
+        ttft report runs/*/ --out report.html
+    """
+    given = configure(ReportConfig, locals())
+    from ttft.commands.report import run
+
+    run(given, dry_run=dry_run)
+
+
+def main() -> None:
+    """Entry point: run a command, print a user's error as one message, end quietly on Ctrl-C or a closed pipe."""
+    try:
+        app()
+    except TtftError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("interrupted; what is written is valid: run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our output went away (| head): not an error; keep Python from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def fail(error: TtftError) -> None:
+    print(f"ttft: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  hint: {error.hint}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,1 @@
+"""The commands, start to end: the only place where a config object meets the library."""

@@ -1,0 +1,224 @@
+"""ttft finetune-eval: prompts -> chosen texts -> fine-tuned model -> bits per byte, into a resumable run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ttft.commands.console import note, progress, say, show_plan
+from ttft.config.finetune_eval import FinetuneEvalConfig
+from ttft.errors import CorpusError
+from ttft.records import Prompt, Result, Selection
+from ttft.run_dir import (
+    CONFIG,
+    PROVENANCE,
+    RESULTS,
+    SELECTIONS,
+    JsonLines,
+    claim_run,
+    finish_provenance,
+    locked,
+    missing,
+    provenance,
+    read_lines,
+    read_manifest,
+    record_provenance,
+    sha256_text,
+)
+
+
+def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
+    """Score every prompt before and after fine-tuning on its chosen texts. Raises TtftError; results so far stay."""
+    folder = Path(config.out)
+    if dry_run:
+        show_plan(config, [folder / name for name in (RESULTS, SELECTIONS, CONFIG, PROVENANCE)])
+        return
+    manifest = read_manifest(Path(config.index))
+    from ttft import runtime
+    from ttft.commands.selecting import load_prompts
+
+    prompts = load_prompts(config)
+    runtime.quiet_libraries()
+    runtime.setup(config.seed)
+    with locked(folder):
+        _run(config, folder, prompts, manifest)
+
+
+def _run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manifest: dict) -> None:
+    from ttft import runtime
+
+    started = time.perf_counter()
+    device = runtime.pick_device(config.device)
+    known = {r["prompt_id"]: r for r in read_lines(folder / RESULTS)}
+    _check_texts(prompts, known, folder)
+    run = Run.prepare(config, device, prompts)
+    claim_run(folder, run.identity(manifest))
+    todo = set(missing((p.id for p in prompts), known))
+    if not todo:
+        say(_summary(list(known.values()), folder, 0, time.perf_counter() - started))
+        return
+    if known:
+        note(f"going on: {len(known)} of {len(prompts)} prompts are done")
+    record_provenance(folder, provenance(config.seed, runtime.host_facts(device)))
+    with JsonLines(folder / SELECTIONS) as selections, JsonLines(folder / RESULTS) as results, progress() as display:
+        recorded = {s["prompt_id"]: Selection(**s) for s in read_lines(folder / SELECTIONS)}
+        task = display.add_task("fine-tuning", total=len(prompts), completed=len(known))
+        for result in run.results([p for p in prompts if p.id in todo], recorded, selections):
+            results.append(result.to_json())
+            known[result.prompt_id] = result.to_json()
+            display.update(task, advance=1, description=f"fine-tuning {_bpb(known.values())}")
+    finish_provenance(folder, time.perf_counter() - started, len(todo))
+    say(_summary(list(known.values()), folder, len(todo), time.perf_counter() - started))
+
+
+def _check_texts(prompts: list[Prompt], known: dict[str, dict], folder: Path) -> None:
+    """A prompt that has a result must still be the same text."""
+    for prompt in prompts:
+        if prompt.id in known and known[prompt.id]["text_sha256"] != sha256_text(prompt.text):
+            raise CorpusError(f"prompt {prompt.id} is another text than the one scored in {folder}", "choose another --out")
+
+
+def _bpb(results: Any) -> str:
+    import math
+
+    size = math.log(2) * sum(r["bytes"] for r in results)
+    base, tuned = sum(r["nats"][0] for r in results), sum(r["nats"][-1] for r in results)
+    return f"BPB {base / size:.4f} -> {tuned / size:.4f} ({100 * tuned / base:.1f}% of base)"
+
+
+def _summary(results: list[dict], folder: Path, new: int, seconds: float) -> str:
+    steps = sum(r["steps"][-1] for r in results) / len(results)
+    return (
+        f"{folder}: {len(results)} prompts ({new} new), {_bpb(results)}, {steps:.1f} steps a prompt, {seconds:.1f} s; "
+        f"next: ttft report {folder}"
+    )
+
+
+@dataclass
+class Run:
+    """Everything loaded for one run: selector, model, tokenizer, and what of the model is trained."""
+
+    config: FinetuneEvalConfig
+    selector: Any
+    trainable: Any
+    tokenizer: Any
+    window: int
+    dtype: Any
+    score_dtype: Any
+    training: dict
+    encodings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(cls, config: FinetuneEvalConfig, device: str, prompts: list[Prompt]) -> Run:
+        import torch
+
+        from ttft import runtime
+        from ttft.commands.selecting import Selector
+        from ttft.evaluation import window_of
+        from ttft.finetuning.lora import attach_full, attach_lora
+        from ttft.finetuning.model import load_causal_lm
+
+        training = config.training()
+        dtype = runtime.pick_dtype(config.dtype, device)
+        score_dtype = runtime.pick_dtype(config.score_dtype, device)
+        half = training["method"] == "lora" and dtype == score_dtype == torch.bfloat16
+        selector = Selector(config, device, dtype)
+        model, tokenizer = load_causal_lm(
+            config.model, revision=config.model_revision, dtype=torch.bfloat16 if half else torch.float32,
+            device=device, trust_remote_code=config.trust_remote_code,
+        )  # fmt: skip
+        if training["method"] == "full":
+            trainable = attach_full(model)
+        else:
+            trainable = attach_lora(
+                model, rank=config.rank, alpha=config.lora_alpha, vocabulary=training["vocabulary"], seed=config.seed
+            )
+        window = min(config.max_length or window_of(model), window_of(model))
+        run = cls(config, selector, trainable, tokenizer, window, dtype, score_dtype, training)
+        run.encodings = {p.id: run.encode(p) for p in prompts}
+        return run
+
+    def identity(self, manifest: dict) -> dict:
+        """The resolved configuration of the run, with the index named by its content and not by its place."""
+        content = json.dumps([manifest["shards"], manifest["embedder"]], sort_keys=True).encode()
+        resolved = self.config.resolved() | self.training | {
+            "embedder": manifest["embedder"]["name"], "lambda_": self.selector.lambda_, "max_length": self.window,
+            "dtype": str(self.dtype).removeprefix("torch."), "device": self.selector.device.split(":")[0],
+            "index_sha256": hashlib.sha256(content).hexdigest(),
+        }  # fmt: skip
+        del resolved["out"], resolved["index"]
+        return resolved
+
+    def encode(self, prompt: Prompt) -> Any:
+        """What is scored of a prompt, tokenised; checks that there is something to score and to search with."""
+        from ttft.evaluation import encode
+
+        query, scored = self.parts(prompt)
+        if not query.strip() or not scored:
+            raise CorpusError(f"prompt {prompt.id} is too short to be cut into a prefix and a suffix", "--score whole")
+        return encode(self.tokenizer, scored, query if self.config.score == "suffix" else "")
+
+    def parts(self, prompt: Prompt) -> tuple[str, str]:
+        """(the text that retrieves, the text that is scored)."""
+        from ttft.evaluation import split_prompt
+
+        if self.config.score == "whole":
+            return prompt.text, prompt.text
+        return split_prompt(prompt.text, self.config.split)
+
+    def results(
+        self, prompts: list[Prompt], recorded: dict[str, Selection], selections: JsonLines
+    ) -> Iterator[Result]:
+        """Select, train and score each prompt in turn; a selection recorded by a run that was killed is kept."""
+        from ttft.evaluation import prefix_token, score
+        from ttft.finetuning.engine import Job, finetune_prompts
+
+        chosen: dict[str, Selection] = {}
+
+        def jobs() -> Iterator[Job]:
+            for prompt in prompts:
+                selection = recorded.get(prompt.id)
+                if selection is None:
+                    selection = self.selector.select(prompt.id, self.parts(prompt)[0])
+                    selections.append(selection.to_json())
+                chosen[prompt.id] = selection
+                yield Job(prompt.id, [d.text for d in self.selector.index.documents(selection.ids)])
+
+        def scorer(key: str) -> Any:
+            return score(self.trainable.model, self.encodings[key], max_length=self.window, dtype=self.score_dtype)
+
+        by_id = {p.id: p for p in prompts}
+        traces = finetune_prompts(
+            self.trainable, self.tokenizer, jobs(), lr=self.training["lr"], max_length=self.window,
+            prefix_token=prefix_token(self.tokenizer), dtype=self.dtype,
+            score_at={0, *self.config.score_at}, scorer=scorer,
+        )  # fmt: skip
+        for trace in traces:
+            yield self._result(by_id[trace.key], chosen.pop(trace.key), trace)
+
+    def _result(self, prompt: Prompt, selection: Selection, trace: Any) -> Result:
+        config, steps = self.config, sorted(trace.scores)
+        adapter = self.training | {"parameters": self.trainable.count}
+        if self.training["method"] == "lora":
+            adapter |= {"rank": config.rank, "alpha": config.lora_alpha or config.rank}
+        return Result(
+            prompt_id=prompt.id,
+            subset=prompt.subset,
+            text_sha256=sha256_text(prompt.text),
+            model=config.model,
+            adapter=adapter,
+            ids=selection.ids,
+            sigma=selection.sigma,
+            steps=steps,
+            nats=[trace.scores[s].nats for s in steps],
+            bytes=trace.scores[0].bytes,
+            tokens=trace.scores[0].tokens,
+            kept="tuned" if trace.losses else "base",
+            losses=[round(x, 6) for x in trace.losses],
+            seconds={k: round(v, 6) for k, v in (selection.seconds | trace.seconds).items()},
+        )

@@ -1,0 +1,68 @@
+"""`ttft report`: run folders -> tables on stdout, one HTML page and its numbers as JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ttft import run_dir
+from ttft.commands.console import say, show_plan
+from ttft.config.report import ReportConfig
+from ttft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ttft.reporting.records import Summary
+
+PAGE = "report.html"
+
+
+def run(config: ReportConfig, *, dry_run: bool = False) -> None:
+    """Report config.runs; the last line on stdout is the path of the page."""
+    folders = [Path(name) for name in config.runs]
+    page_path = page_file(folders, config.out)
+    numbers_path = page_path.with_suffix(".json")
+    if dry_run:
+        show_plan(config, [page_path, numbers_path])
+        return
+
+    from ttft.reporting.page import page
+    from ttft.reporting.runs import read_groups
+    from ttft.reporting.summary import summarize
+
+    summaries = [summarize(group) for group in read_groups(folders)]
+    _print_tables(summaries, config.subsets)
+    run_dir.make_folder(page_path.parent)
+    run_dir.write_whole(page_path, page(summaries).encode())
+    run_dir.write_json(numbers_path, {"schema": run_dir.SCHEMA, "groups": [s.to_json() for s in summaries]})
+    say(f"report: {page_path}")
+
+
+def page_file(folders: list[Path], out: str | None) -> Path:
+    """Where the page goes: `out`, or in the run folder, or in the folder that all runs share.
+
+    Raises ConfigError when the runs share no folder but the root of the disk.
+    """
+    if out is not None:
+        return Path(out) if out.endswith(".html") else Path(out) / PAGE
+    parents = list(dict.fromkeys(folder.resolve() for folder in folders))
+    if len(parents) == 1:
+        return folders[0] / PAGE
+    shared = Path(os.path.commonpath([folder.parent for folder in parents]))
+    if shared == Path(shared.anchor):
+        raise ConfigError(f"the runs share no folder but {shared}", "say where the page goes: --out FOLDER")
+    return (shared.relative_to(Path.cwd()) if shared.is_relative_to(Path.cwd()) else shared) / PAGE
+
+
+def _print_tables(summaries: list[Summary], subsets: bool) -> None:
+    from ttft.reporting import tables
+
+    if not sys.stdout.isatty():
+        say("\n".join(tables.markdown(summary, subsets) for summary in summaries))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for summary in summaries:
+        tables.show(summary, console, subsets)

@@ -1,0 +1,84 @@
+"""The strict base of all configurations, and how one is put together.
+
+Precedence: command-line flag > --set key=value > YAML file > default.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ttft.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Frozen, unknown keys forbidden, field docstrings are the help texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+    @classmethod
+    def build(cls, file: Path | None = None, sets: list[str] | None = None, flags: dict[str, Any] | None = None) -> Self:
+        """Put a configuration together; raises ConfigError naming the file, the key and the nearest known key."""
+        values: dict[str, Any] = {}
+        origin: dict[str, str] = {}
+        layers = [(read_yaml(file), str(file))] if file else []
+        layers.append((dict(parse_set(s) for s in sets or []), "--set"))
+        layers.append(({k: v for k, v in (flags or {}).items() if v is not None}, "the command line"))
+        for layer, name in layers:
+            for key in layer:
+                if key not in cls.model_fields:
+                    raise cls._unknown(key, name)
+            values |= layer
+            origin |= dict.fromkeys(layer, name)
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ConfigError("\n".join(cls._explain(e, origin) for e in error.errors())) from None
+
+    @classmethod
+    def _unknown(cls, key: str, where: str) -> ConfigError:
+        near = difflib.get_close_matches(key, list(cls.model_fields), 1, 0.5)
+        hint = f'did you mean "{near[0]}"?' if near else "known keys: " + ", ".join(cls.model_fields)
+        return ConfigError(f'{where}: unknown key "{key}"', hint)
+
+    @classmethod
+    def _explain(cls, error: Any, origin: dict[str, str]) -> str:
+        key = str(error["loc"][0]) if error["loc"] else ""
+        where = f"{origin[key]}: " if key in origin else ""
+        message = error["msg"].removeprefix("Value error, ")
+        return f"{where}{key + ': ' if key else ''}{message}" + (f" (got {error['input']!r})" if key else "")
+
+    def resolved(self) -> dict[str, Any]:
+        """All values as plain data, as they are written to config.yaml."""
+        return self.model_dump(mode="json")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file with a mapping at its root ({} when empty)."""
+    if not path.exists():
+        near = sorted(str(p) for p in path.parent.glob("*.yaml"))[:6] if path.parent.exists() else []
+        raise ConfigError(f"no such configuration file: {path}", "there are: " + ", ".join(near) if near else "")
+    try:
+        value = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: the root must be a mapping (key: value), not a {type(value).__name__}")
+    return {str(k): v for k, v in value.items()}
+
+
+def parse_set(text: str) -> tuple[str, Any]:
+    """'key=value' with the value read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: write key=value, for example --set lambda_=0.1")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not YAML: {error}") from None

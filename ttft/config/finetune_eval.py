@@ -1,0 +1,61 @@
+"""Options of `ttft finetune-eval`."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from ttft.config.select import SelectionFields
+from ttft.config.vetted import PAPER_TRAINING, VETTED_TRAINING
+
+
+class FinetuneEvalConfig(SelectionFields):
+    """Prompts -> chosen texts -> fine-tuned model -> bits per byte, in a run folder."""
+
+    out: str
+    """Folder of the run; running the same command again does only what is missing there."""
+    model: str = "embedded"
+    """A causal language model: embedded (ships with ttft), a Hugging Face name or a folder."""
+    model_revision: str | None = None
+    """Commit or branch of the model on the hub."""
+    max_length: int | None = Field(None, ge=8)
+    """Window in tokens, of training texts and of scoring; default: the model's longest input."""
+    method: Literal["lora", "full"] | None = None
+    """LoRA on the projections, or all weights; default: vetted for the embedded model, else lora."""
+    rank: int = Field(16, ge=1)
+    """Rank of LoRA."""
+    lora_alpha: float | None = Field(None, gt=0)
+    """LoRA's scale is lora_alpha/rank; default: rank, so 1."""
+    vocabulary: Literal["off", "lora", "full"] | None = None
+    """With LoRA, the embedding and output matrix: left alone, updated in low rank, or trained whole."""
+    lr: float | None = Field(None, gt=0)
+    """Adam's learning rate; default: vetted for the embedded model, else the paper's 5e-5."""
+    score: Literal["whole", "suffix"] = "whole"
+    """whole: the scored text also retrieves (the papers' setting). suffix: a prefix retrieves, the rest is scored."""
+    split: float = Field(0.5, gt=0, lt=1)
+    """With suffix: the share of characters that is the prefix."""
+    score_at: list[int] = [0, 1, 2, 5, 10, 20, 50]
+    """Steps after which a prompt is scored; 0 (the base) and a prompt's last step always are."""
+    score_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also keeps the frozen weights in half the memory."""
+
+    @model_validator(mode="after")
+    def _vocabulary_goes_with_lora(self) -> Self:
+        if self.method == "full" and self.vocabulary in ("lora", "full"):
+            raise ValueError("method full trains the vocabulary anyway; leave --vocabulary out")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_are_counts(self) -> Self:
+        if any(s < 0 for s in self.score_at):
+            raise ValueError("score_at holds a negative number of steps")
+        return self
+
+    def training(self) -> dict:
+        """method, vocabulary and lr as asked for; where silent, as vetted for this model, else the paper's."""
+        chosen = VETTED_TRAINING.get(self.model, PAPER_TRAINING)
+        if self.method not in (None, chosen["method"]):
+            chosen = PAPER_TRAINING | {"method": self.method}
+        asked = {"method": self.method, "vocabulary": self.vocabulary, "lr": self.lr}
+        return chosen | {k: v for k, v in asked.items() if v is not None}

@@ -1,0 +1,71 @@
+"""Options of `ttft index`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ttft.config.base import Config
+
+
+class CorpusFields(Config):
+    """How records are read from a source: shared by the corpus and by prompts."""
+
+    text_field: str = "text"
+    """Field of a record that holds the text; dots go down into it."""
+    subset_field: str = "meta.pile_set_name"
+    """Field that names the subset; a record without it has none."""
+    subsets: list[str] | None = None
+    """Only these subsets."""
+
+
+class IndexConfig(CorpusFields):
+    """Corpus -> pieces -> vectors -> index folder."""
+
+    source: str
+    """A .jsonl, .jsonl.zst, .jsonl.gz or .parquet file, a folder of such or of text files, or a Hugging Face dataset."""
+    out: str
+    """Folder of the index."""
+    glob: str = "**/*"
+    """Which files of a folder, for example '**/*.py'."""
+    name: str | None = None
+    """Configuration name of a Hugging Face dataset."""
+    split: str = "train"
+    """Split of a Hugging Face dataset."""
+    streaming: bool = True
+    """Read a Hugging Face dataset without downloading it whole."""
+    max_documents: int | None = Field(None, ge=1)
+    """Stop after this many texts."""
+    piece_chars: int = Field(1200, ge=16)
+    """Longest piece a text is cut to, in characters; cuts fall on line ends or spaces and lose nothing."""
+    max_line_bytes: int = Field(32 * 2**20, ge=1024)
+    """Longer lines of a JSON-lines file are skipped and reported."""
+    strict: bool = False
+    """End with an error at the first record that cannot be used, instead of counting it."""
+    embedder: str = "minilm"
+    """An encoder: minilm (offline), a Hugging Face name or a folder; sentence-transformers checkpoints too."""
+    embedder_revision: str | None = None
+    """Commit or branch of the encoder on the hub."""
+    embedder_tokenizer: str | None = None
+    """Checkpoint to take the tokenizer from, where the encoder comes without one."""
+    pooling: Literal["mean", "cls"] | None = None
+    """How token states become one vector; default: what the checkpoint states, else mean."""
+    max_tokens: int | None = Field(None, ge=8)
+    """Tokens of a piece that the encoder sees; default: what the checkpoint states, else 512."""
+    batch_size: int = Field(32, ge=1)
+    """Pieces embedded at once."""
+    shard_rows: int = Field(8192, ge=1)
+    """Pieces a shard; a killed build loses at most one shard's work."""
+    factory: str = "Flat"
+    """Faiss index of a shard, as a factory string."""
+    store: Literal["float16", "float32"] = "float16"
+    """Precision of the stored vectors."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:0, mps."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Compute type of the encoder; auto is bf16 where the hardware has it."""
+    seed: int = 0
+    """Seed of everything random."""
+    trust_remote_code: bool = False
+    """Run model code that comes with a checkpoint."""

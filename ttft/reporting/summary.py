@@ -1,0 +1,234 @@
+"""All numbers of a report, for one group of comparable runs: what tables.py and page.py show and report.json holds.
+
+A prompt's final value is its nats at the last scored step, or those of the base model where a guard kept the base. The
+base of a group is step 0 of its first run; a run whose base disagrees with that one (other precision, other library) is
+measured against its own base and gets a base row of its own.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ttft.records import Result
+from ttft.reporting.notes import notes
+from ttft.reporting.records import Curve, Row, SubsetRow, Summary
+from ttft.reporting.runs import PLACES, Group, Key, Run
+from ttft.reporting.statistics import bits_per_byte, bootstrap_interval, percent_of_base, percent_worse
+
+STAGES = ("embed", "search", "select", "train", "evaluate")
+SAME_BASE = 1e-3  # relative difference of a prompt's base nats up to which two runs have one base
+NEAR_DUPLICATE = 0.99
+EXTREMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run on the prompts of its group, as arrays in the order of these prompts. own_base: not the first run's."""
+
+    run: Run
+    results: list[Result]
+    base: np.ndarray
+    final: np.ndarray
+    own_base: bool
+
+
+def summarize(group: Group) -> Summary:
+    """All numbers of a group; the order of prompts and lines in the files does not matter."""
+    measured = measure(group)
+    first = measured[0]
+    num_bytes = [r.bytes for r in first.results]
+    shared, own = split_config(group.runs)
+    rows = main_rows(measured)
+    by_label = {m.run.label: m for m in measured}
+    extremes = {label: best_and_worst(m) for label, m in by_label.items()}
+    return Summary(
+        score=group.score,
+        model=group.model,
+        prompts=len(group.prompts),
+        bytes=sum(num_bytes),
+        rows=rows,
+        curves=[curve(m) for m in measured],
+        subsets=subset_rows(measured),
+        sigmas={label: sigma for label, m in by_label.items() if (sigma := mean_sigma(m.results))},
+        best={label: best for label, (best, _) in extremes.items()},
+        worst={label: worst for label, (_, worst) in extremes.items()},
+        notes=notes(group, rows, base_gaps(measured), broken(measured)),
+        config=shared,
+        own_config=own,
+        starts={label: m.run.provenance["starts"] for label, m in by_label.items()},
+        folders={label: str(m.run.folder) for label, m in by_label.items()},
+    )
+
+
+def measure(group: Group) -> list[Measured]:
+    """The runs of a group on its common prompts, each with the base it is compared with."""
+    measured: list[Measured] = []
+    for run in group.runs:
+        results = _on(run, group.prompts)
+        base = np.array([r.nats[0] for r in results], float)
+        own = bool(measured) and _gap(measured[0].base, base) > SAME_BASE
+        if measured and not own:
+            base = measured[0].base
+        last = np.array([r.nats[-1] for r in results], float)
+        final = np.where([r.kept == "base" for r in results], base, last)
+        measured.append(Measured(run, results, base, final, own))
+    return measured
+
+
+def _on(run: Run, prompts: tuple[Key, ...]) -> list[Result]:
+    by_key = run.by_key()
+    return [by_key[key] for key in prompts]
+
+
+def _gap(one: np.ndarray, other: np.ndarray) -> float:
+    """Largest relative difference of two rows of nats."""
+    return float(np.max(np.abs(one - other) / np.maximum(np.abs(one), 1e-12)))
+
+
+def base_gaps(measured: list[Measured]) -> dict[str, float]:
+    """The runs with a base of their own, and by how much (relative, worst prompt) it differs from the first run's."""
+    return {m.run.label: _gap(measured[0].base, m.base) for m in measured if m.own_base}
+
+
+def broken(measured: list[Measured]) -> dict[str, int]:
+    """By label, how many prompts ended with nats that are not finite (training diverged)."""
+    counts = {m.run.label: int(np.sum(~np.isfinite(m.final))) for m in measured}
+    return {label: count for label, count in counts.items() if count}
+
+
+# ---- main table ----------------------------------------------------------------------------------------------------
+
+
+def main_rows(measured: list[Measured]) -> list[Row]:
+    """The base, then the runs; a run with a base of its own after that base."""
+    rows = [_base_row("base", measured[0])]
+    for m in measured:
+        if m.own_base:
+            rows.append(_base_row(f"base of {m.run.label}", m))
+        rows.append(_run_row(m))
+    return rows
+
+
+def _base_row(label: str, m: Measured) -> Row:
+    bpb = bits_per_byte(m.base, [r.bytes for r in m.results])
+    nan = math.nan
+    return Row(label, True, len(m.results), bpb, 100.0, nan, nan, 0.0, {}, nan, nan, 0, None)
+
+
+def _run_row(m: Measured) -> Row:
+    low, high = bootstrap_interval(m.base, m.final)
+    seconds = mean_seconds(m)
+    return Row(
+        label=m.run.label,
+        is_base=False,
+        prompts=len(m.results),
+        bpb=bits_per_byte(m.final, [r.bytes for r in m.results]),
+        percent=percent_of_base(m.base, m.final),
+        low=float(low),
+        high=float(high),
+        steps=float(np.mean([r.steps[-1] for r in m.results])),
+        seconds=seconds,
+        seconds_total=sum(seconds.values()) if seconds else math.nan,
+        worse=percent_worse(m.base, m.final),
+        kept_base=sum(r.kept == "base" for r in m.results),
+        near_duplicates=near_duplicates(m),
+    )
+
+
+def mean_seconds(m: Measured) -> dict[str, float]:
+    """Mean seconds per prompt and stage, the known stages first; what a result lacks is taken from its selection."""
+    chosen = {s.prompt_id: s.seconds for s in m.run.selections}
+    each = [chosen.get(r.prompt_id, {}) | r.seconds for r in m.results]
+    names = {name for seconds in each for name in seconds}
+    order = [*(s for s in STAGES if s in names), *sorted(names - set(STAGES))]
+    return {name: sum(seconds.get(name, 0.0) for seconds in each) / len(each) for name in order}
+
+
+def near_duplicates(m: Measured) -> int | None:
+    """How many prompts were given a text of cosine > 0.99 to them; None when the run has no selection of these."""
+    wanted = {r.prompt_id for r in m.results}
+    selections = [s for s in m.run.selections if s.prompt_id in wanted]
+    if not selections:
+        return None
+    return sum(max(s.cosines, default=0.0) > NEAR_DUPLICATE for s in selections)
+
+
+# ---- by steps, by subset, by prompt --------------------------------------------------------------------------------
+
+
+def checkpoints(results: list[Result]) -> list[int]:
+    """The steps at which every prompt that got so far was scored. Where prompts stop at odd steps of their own, those
+    are no checkpoints: the others' values there are unknown."""
+    last = [r.steps[-1] for r in results]
+    scored = [set(r.steps) for r in results]
+    union = sorted(set().union(*scored))
+    return [s for s in union if all(s in has or end < s for has, end in zip(scored, last, strict=True))]
+
+
+def nats_at(result: Result, step: int) -> float:
+    """Nats at the last scored step that is not after `step`."""
+    return result.nats[bisect.bisect_right(result.steps, step) - 1]
+
+
+def curve(m: Measured) -> Curve:
+    """% of base after each checkpoint; a prompt that stopped earlier counts with its last value. Without any guard."""
+    steps = checkpoints(m.results)
+    nats = np.array([[nats_at(r, s) for s in steps] for r in m.results], float)
+    nats[:, 0] = m.base
+    low, high = bootstrap_interval(m.base, nats)
+    percent = [percent_of_base(m.base, column) for column in nats.T]
+    return Curve(m.run.label, steps, percent, low.tolist(), high.tolist())
+
+
+def subset_rows(measured: list[Measured]) -> list[SubsetRow]:
+    """One row per subset, by name."""
+    subsets = np.array([r.subset for r in measured[0].results])
+    num_bytes = np.array([r.bytes for r in measured[0].results])
+    rows = []
+    for name in sorted(set(subsets.tolist())):
+        here = subsets == name
+        cells = [_subset_cell(m, here, num_bytes) for m in measured]
+        base_bpb = bits_per_byte(measured[0].base[here], num_bytes[here])
+        rows.append(SubsetRow(name, int(here.sum()), int(num_bytes[here].sum()), base_bpb, cells))
+    return rows
+
+
+def _subset_cell(m: Measured, here: np.ndarray, num_bytes: np.ndarray) -> dict:
+    base, final = m.base[here], m.final[here]
+    low, high = bootstrap_interval(base, final)
+    bpb, percent = bits_per_byte(final, num_bytes[here]), percent_of_base(base, final)
+    return {"label": m.run.label, "bpb": bpb, "percent": percent, "low": float(low), "high": float(high)}
+
+
+def mean_sigma(results: list[Result]) -> list[float]:
+    """Mean posterior standard deviation after 0..n picks; a prompt with fewer picks counts with its last value."""
+    curves = [r.sigma for r in results if r.sigma]
+    length = max(map(len, curves), default=0)
+    return [sum(c[min(i, len(c) - 1)] for c in curves) / len(curves) for i in range(length)]
+
+
+def best_and_worst(m: Measured) -> tuple[list[dict], list[dict]]:
+    """The prompts with the lowest and with the highest % of base, at most five each and none in both."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        percent = 100 * m.final / m.base
+    order = np.argsort(percent, kind="stable")  # nan last, among the worst
+    listed = [
+        {"id": m.results[i].prompt_id, "subset": m.results[i].subset, "percent": float(percent[i])} for i in order
+    ]
+    worst = listed[::-1][: min(EXTREMES, len(listed) // 2)]
+    return listed[: min(EXTREMES, len(listed) - len(worst))], worst
+
+
+# ---- configuration -------------------------------------------------------------------------------------------------
+
+
+def split_config(runs: tuple[Run, ...]) -> tuple[dict, dict[str, dict]]:
+    """The keys on which all runs agree, and by label those on which they do not; without the place of the run."""
+    keys = [key for key in dict.fromkeys(key for run in runs for key in run.config) if key not in PLACES]
+    same = [k for k in keys if all(k in run.config and run.config[k] == runs[0].config.get(k) for run in runs)]
+    own = {run.label: {k: run.config.get(k) for k in keys if k not in same} for run in runs}
+    return {k: runs[0].config[k] for k in same}, own

@@ -1,0 +1,196 @@
+"""The numbers as tables of text: for a terminal (rich, fitted to its width) and for a file or pipe (Markdown)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ttft.reporting.notes import headline
+from ttft.reporting.records import Row, Summary
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NARROW = 80  # below this many columns the main table drops what the other tables also say
+GAP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells of text; the first column is left-aligned, the others are numbers."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def least_width(self) -> int:
+        """Columns it takes when every cell is broken at its spaces."""
+        columns = zip(self.header, *self.rows, strict=True)
+        return sum(max(len(word) for cell in column for word in (cell.split() or [""])) + GAP for column in columns)
+
+    def turned(self, corner: str) -> Table:
+        """Rows as columns."""
+        cells = [list(column) for column in zip(self.header, *self.rows, strict=True)]
+        return Table(self.title, [corner, *cells[0][1:]], cells[1:])
+
+
+# ---- cells ---------------------------------------------------------------------------------------------------------
+
+
+def number(value: float, digits: int) -> str:
+    return f"{value:,.{digits}f}" if math.isfinite(value) else "-"
+
+
+def interval(low: float, high: float) -> str:
+    return f"{number(low, 1)}-{number(high, 1)}" if math.isfinite(low) and math.isfinite(high) else "-"
+
+
+def seconds(value: float) -> str:
+    """Two digits that count below a second, one decimal above ten."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:,.1f}"
+
+
+# ---- tables --------------------------------------------------------------------------------------------------------
+
+
+def main_table(summary: Summary, narrow: bool = False) -> Table:
+    """Base first, then the runs."""
+    header = ["run", "prompts", "BPB", "% of base", "95% interval", "steps", "s per prompt", "% made worse"]
+    rows = [_main_cells(row) for row in summary.rows]
+    dropped = {1, 6} if narrow else set()
+    keep = [i for i in range(len(header)) if i not in dropped]
+    title = f"{summary.score} score; prompts: {summary.prompts}, bytes: {summary.bytes:,}"
+    return Table(title, [header[i] for i in keep], [[row[i] for i in keep] for row in rows])
+
+
+def _main_cells(row: Row) -> list[str]:
+    return [
+        row.label,
+        str(row.prompts),
+        number(row.bpb, 4),
+        number(row.percent, 1),
+        interval(row.low, row.high),
+        number(row.steps, 1),
+        seconds(row.seconds_total),
+        number(row.worse, 1),
+    ]
+
+
+def seconds_table(summary: Summary) -> Table:
+    """Mean seconds per prompt: in all, and by stage."""
+    runs = [row for row in summary.rows if not row.is_base]
+    stages = list(dict.fromkeys(stage for row in runs for stage in row.seconds))
+    cells = [
+        [row.label, seconds(row.seconds_total), *(seconds(row.seconds.get(s, math.nan)) for s in stages)]
+        for row in runs
+    ]
+    return Table("seconds per prompt", ["run", "total", *stages], cells)
+
+
+def steps_table(summary: Summary) -> Table:
+    """% of base by gradient steps, a column per run."""
+    steps = sorted({step for curve in summary.curves for step in curve.steps})
+    known = [dict(zip(curve.steps, curve.percent, strict=True)) for curve in summary.curves]
+    cells = [[str(step), *(number(of.get(step, math.nan), 1) for of in known)] for step in steps]
+    return Table("% of base by gradient steps", ["steps", *(curve.label for curve in summary.curves)], cells)
+
+
+def subsets_table(summary: Summary) -> Table:
+    """A row per subset, a column per run with % of base and its interval."""
+    labels = [cell["label"] for cell in summary.subsets[0].runs]
+    cells = [
+        [row.subset or "(none)", str(row.prompts), f"{row.bytes:,}", number(row.base_bpb, 4), *map(_percent, row.runs)]
+        for row in summary.subsets
+    ]
+    return Table("% of base by subset", ["subset", "prompts", "bytes", "base BPB", *labels], cells)
+
+
+def _percent(cell: dict) -> str:
+    between = interval(cell["low"], cell["high"])
+    return number(cell["percent"], 1) + (f" ({between})" if between != "-" else "")
+
+
+def subsets_list(summary: Summary) -> Table:
+    """The same for a narrow place: under each subset a row per run."""
+    rows = []
+    for row in summary.subsets:
+        rows.append([row.subset or "(none)", str(row.prompts), number(row.base_bpb, 4), "100.0", "-"])
+        for cell in row.runs:
+            between = interval(cell["low"], cell["high"])
+            rows.append(["  " + cell["label"], "", number(cell["bpb"], 4), number(cell["percent"], 1), between])
+    return Table("% of base by subset", ["subset, run", "prompts", "BPB", "% of base", "95% interval"], rows)
+
+
+# ---- showing -------------------------------------------------------------------------------------------------------
+
+
+def markdown(summary: Summary, subsets: bool = True) -> str:
+    """All tables of a group as aligned Markdown."""
+    tables = [main_table(summary), seconds_table(summary), steps_table(summary)]
+    if subsets and shows_subsets(summary):
+        tables.append(subsets_table(summary))
+    parts = [f"## {summary.model}, {summary.score} score", headline(summary.score, summary.rows)]
+    parts += [f"### {table.title}\n\n{_markdown_table(table)}" for table in tables]
+    parts.append("\n".join(f"- {note}" for note in summary.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(table: Table) -> str:
+    lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in [table.header, *table.rows]]
+    widths = [max(3, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
+    rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
+    text = [f"| {' | '.join(_aligned(row, widths))} |" for row in lines]
+    return "\n".join([text[0], f"|{rule}|", *text[1:]])
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+
+
+def shows_subsets(summary: Summary) -> bool:
+    return len(summary.subsets) > 1 or bool(summary.subsets[0].subset)
+
+
+def show(summary: Summary, console: Console, subsets: bool = True) -> None:
+    """Print all tables of a group on a terminal, each in the form that fits its width."""
+    from rich.text import Text
+
+    width = console.width
+    tables = [
+        main_table(summary, narrow=width < NARROW),
+        _fitting(width, seconds_table(summary), seconds_table(summary).turned("stage")),
+        _fitting(width, steps_table(summary), steps_table(summary).turned("run")),
+    ]
+    if subsets and shows_subsets(summary):
+        tables.append(_fitting(width, subsets_table(summary), subsets_list(summary)))
+    console.print(Text(f"{summary.model}, {summary.score} score", style="bold"))
+    console.print(Text(headline(summary.score, summary.rows)))
+    for table in tables:
+        console.print(_rich_table(table))
+    console.print()
+    for note in summary.notes:
+        console.print(Text(f"- {note}", style="dim"))
+
+
+def _fitting(width: int, first: Table, second: Table) -> Table:
+    return first if first.least_width() <= width or first.least_width() <= second.least_width() else second
+
+
+def _rich_table(table: Table) -> object:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    look = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}
+    shown = RichTable(title=Text(f"\n{table.title}"), title_justify="left", title_style="bold", **look)
+    for number_of, name in enumerate(table.header):
+        longest = max(len(word) for row in [table.header, *table.rows] for word in (row[number_of].split() or [""]))
+        justify = "right" if number_of else "left"
+        shown.add_column(Text(name), justify=justify, vertical="bottom", min_width=min(longest, 24), overflow="fold")
+    for row in table.rows:
+        shown.add_row(*map(Text, row))
+    return shown

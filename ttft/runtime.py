@@ -1,0 +1,130 @@
+"""What the machine is and how it is used: device, compute dtype, threads, seed, timers that wait for the device."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ttft.errors import ConfigError
+
+
+def setup(seed: int, threads: int | None = None) -> None:
+    """Seed torch and set one number of OpenMP threads for torch and faiss alike, once, at the start of a command.
+
+    Both libraries bring their own OpenMP; left alone each takes every core and they fight over them.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (threads or os.cpu_count())
+    torch.set_num_threads(count)
+    with contextlib.suppress(ImportError):
+        import faiss
+
+        faiss.omp_set_num_threads(count)
+
+
+def quiet_libraries() -> None:
+    """Keep transformers' and datasets' notices off the terminal; errors still reach it."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def pick_device(name: str) -> str:
+    """'auto' -> cuda where there is one, else cpu; anything else is checked. Raises ConfigError."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.split(":")[0]
+    if kind not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"unknown device {name!r}", "devices: auto, cpu, cuda, cuda:0, mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r} asked for, but this torch sees no CUDA device", "use --device cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(f"device {name!r} asked for, but this torch sees no Apple GPU", "use --device cpu")
+    return name
+
+
+def has_bf16(device: str) -> bool:
+    """Whether bf16 matrix products run in hardware (elsewhere they are slower than fp32)."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def pick_dtype(name: str, device: str) -> Any:
+    """'auto' -> torch.bfloat16 where the hardware has it, else torch.float32; or the dtype of that name."""
+    import torch
+
+    if name == "auto":
+        return torch.bfloat16 if has_bf16(device) else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def autocast(device_type: str, dtype: Any) -> contextlib.AbstractContextManager:
+    """A context that computes in `dtype` (bf16); nothing for None and float32."""
+    import torch
+
+    return contextlib.nullcontext() if dtype in (None, torch.float32) else torch.autocast(device_type, dtype)
+
+
+def synchronize(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+class Timer:
+    """Seconds by stage; the device's queue is drained before and after, so that its work falls into its own stage."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        synchronize(self.device)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            synchronize(self.device)
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def host_facts(device: str) -> dict:
+    """Processor, memory, threads and device, for provenance.json."""
+    import torch
+
+    facts = {"processor": processor_name(), "threads": torch.get_num_threads(), "device": device}
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        facts["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    if device.startswith("cuda"):
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
+
+
+def processor_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""Vectors -> a searchable index. faiss.py: one Faiss index of one shard; shards.py: the index folder, written and opened."""
