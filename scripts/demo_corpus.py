@@ -2,8 +2,8 @@
 
     python scripts/demo_corpus.py runs/demo
 
-Writes corpus.jsonl and prompts.jsonl in the Pile's format. The split is by file and made before anything else: a held-out
-file gives one prompt (a piece from a random place in it) and nothing to the corpus.
+Writes corpus.jsonl and prompts.jsonl in the Pile's format. The split is by file and made before anything else: a
+held-out file gives one prompt (a piece from a random place in it) and nothing to the corpus.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import random
 import sysconfig
 from pathlib import Path
 
-LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "__pycache__", "ensurepip", "pydoc_data",
-            "encodings"}  # encodings: generated tables, near copies of each other
+LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "__pycache__", "ensurepip"}
+LEFT_OUT |= {"encodings", "pydoc_data"}  # generated tables, near copies of each other
 
 
 def sources(root: Path, max_chars: int) -> list[tuple[str, str]]:

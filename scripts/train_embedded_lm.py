@@ -208,7 +208,7 @@ def train(args, model, tokens) -> int:
     peaks = [[g["lr"] for g in opt.param_groups] for opt in opts]
     total = args.tokens // (args.batch * args.context)
     done = load_checkpoint(args.work / "checkpoint.safetensors", model, opts)
-    log = open(args.work / "log.jsonl", "a")
+    log = open(args.work / "log.jsonl", "a")  # noqa: SIM115 - open until training ends
     started, first = time.perf_counter(), done
     forward = torch.compile(model.transformer)
     last = min(total, args.stop_after or total)

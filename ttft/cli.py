@@ -21,7 +21,7 @@ from ttft.errors import TtftError
 
 app = typer.Typer(
     name="ttft",
-    help="Test-time fine-tuning of language models: index a corpus, select texts for a prompt, fine-tune on them, score.",
+    help="Test-time fine-tuning of language models: index a corpus, select texts for a prompt, fine-tune, score.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,7 +35,12 @@ KEYS_OF_CLI = {"config", "sets", "dry_run"}
 def option(config: type[Config], field: str, *names: str) -> Any:
     """A flag whose help is the docstring of the field it sets, and its choices, where it has some."""
     info = config.model_fields[field]
-    choices = [c for part in (info.annotation, *get_args(info.annotation)) if get_origin(part) is Literal for c in get_args(part)]
+    choices = [
+        c
+        for part in (info.annotation, *get_args(info.annotation))
+        if get_origin(part) is Literal
+        for c in get_args(part)
+    ]
     names = names or ("--" + field.replace("_", "-"),)
     return typer.Option(*names, help=info.description, metavar="|".join(choices) or None)
 

@@ -40,7 +40,8 @@ class Embedder:
 
     def facts(self) -> dict:
         keys = ("name", "revision", "dimension", "pooling", "max_tokens")
-        return {key: getattr(self, key) for key in keys} | {"tokenizer": self.tokenizer_name, "dtype": str(self.dtype).removeprefix("torch.")}
+        named = {key: getattr(self, key) for key in keys}
+        return named | {"tokenizer": self.tokenizer_name, "dtype": str(self.dtype).removeprefix("torch.")}
 
     def encode(
         self, texts: Sequence[str], *, batch_size: int = 32, on_batch: Callable[[int], None] | None = None
@@ -109,14 +110,18 @@ def sentence_transformers_settings(folder: Path) -> dict:
     kinds = {m["type"].rsplit(".", 1)[-1]: m["path"] for m in json.loads(modules.read_text())}
     foreign = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
     if foreign:
-        raise ConfigError(f"{folder} has layers that ttft does not run: {', '.join(foreign)}", "choose another embedder")
+        raise ConfigError(
+            f"{folder} has layers that ttft does not run: {', '.join(foreign)}", "choose another embedder"
+        )
     settings: dict[str, Any] = {}
     pooling = json.loads((folder / kinds["Pooling"] / "config.json").read_text()) if "Pooling" in kinds else {}
     chosen = sorted(k for k, v in pooling.items() if k.startswith("pooling_mode_") and v is True)
     names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if chosen:
         if len(chosen) != 1 or chosen[0] not in names:
-            raise ConfigError(f"{folder} pools by {', '.join(chosen)}; ttft has mean and cls", "choose another embedder")
+            raise ConfigError(
+                f"{folder} pools by {', '.join(chosen)}; ttft has mean and cls", "choose another embedder"
+            )
         settings["pooling"] = names[chosen[0]]
     length = folder / "sentence_bert_config.json"
     if length.exists():
@@ -148,7 +153,9 @@ def load_embedder(
     stated = sentence_transformers_settings(folder) if folder.is_dir() else {}
     try:
         options = {"revision": revision, "trust_remote_code": trust_remote_code}
-        words = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else AutoTokenizer.from_pretrained(path, **options)
+        words = (
+            AutoTokenizer.from_pretrained(tokenizer) if tokenizer else AutoTokenizer.from_pretrained(path, **options)
+        )
         model = AutoModel.from_pretrained(path, dtype=dtype or torch.float32, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         first = str(error).strip().split("\n")[0]

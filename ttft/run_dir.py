@@ -3,8 +3,8 @@
 Index folder: manifest.json, problems.jsonl, shard-00000/{documents.arrow, vectors.npy, index.faiss}
 Run folder:   results.jsonl, selections.jsonl, config.yaml, provenance.json
 
-JSON-lines files are append-only, one record a line, flushed and fsynced; a line that a kill cut short is removed when the
-file is next opened for writing. Whole files are written beside their place and renamed.
+JSON-lines files are append-only, one record a line, flushed and fsynced; a line that a kill cut short is removed when
+the file is next opened for writing. Whole files are written beside their place and renamed.
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def read_lines(path: Path) -> list[dict]:
         try:
             records.append(json.loads(line))
         except ValueError as error:
-            raise TtftError(f"{path}:{number} is not JSON: {error}", "the file was changed by hand or damaged") from None
+            raise TtftError(
+                f"{path}:{number} is not JSON: {error}", "the file was changed by hand or damaged"
+            ) from None
     return records
 
 
@@ -214,8 +216,12 @@ def read_manifest(folder: Path) -> dict:
     """
     path = folder / MANIFEST
     if not path.exists():
-        beside = sorted(p.parent.name for p in folder.parent.glob(f"*/{MANIFEST}"))[:5] if folder.parent.exists() else []
-        known = f"indexes beside it: {', '.join(beside)}" if beside else "make one: ttft index SOURCE --out " + str(folder)
+        beside = (
+            sorted(p.parent.name for p in folder.parent.glob(f"*/{MANIFEST}"))[:5] if folder.parent.exists() else []
+        )
+        known = (
+            f"indexes beside it: {', '.join(beside)}" if beside else "make one: ttft index SOURCE --out " + str(folder)
+        )
         raise MissingArtifact(f"{folder} is not an index (no {MANIFEST} there)", known)
     try:
         manifest = json.loads(path.read_text())

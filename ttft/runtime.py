@@ -21,7 +21,8 @@ def setup(seed: int, threads: int | None = None) -> None:
     import torch
 
     torch.manual_seed(seed)
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (threads or os.cpu_count())
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = threads or available or 1
     torch.set_num_threads(count)
     with contextlib.suppress(ImportError):
         import faiss

@@ -80,7 +80,9 @@ def _check_texts(prompts: list[Prompt], known: dict[str, dict], folder: Path) ->
     """A prompt that has a result must still be the same text."""
     for prompt in prompts:
         if prompt.id in known and known[prompt.id]["text_sha256"] != sha256_text(prompt.text):
-            raise CorpusError(f"prompt {prompt.id} is another text than the one scored in {folder}", "choose another --out")
+            raise CorpusError(
+                f"prompt {prompt.id} is another text than the one scored in {folder}", "choose another --out"
+            )
 
 
 def _bpb(results: Any) -> str:
@@ -171,9 +173,7 @@ class Run:
             return prompt.text, prompt.text
         return split_prompt(prompt.text, self.config.split)
 
-    def results(
-        self, prompts: list[Prompt], recorded: dict[str, Selection], selections: JsonLines
-    ) -> Iterator[Result]:
+    def results(self, prompts: list[Prompt], recorded: dict[str, Selection], selections: JsonLines) -> Iterator[Result]:
         """Select, train and score each prompt in turn; a selection recorded by a run that was killed is kept."""
         from ttft.evaluation import prefix_token, score
         from ttft.finetuning.engine import Job, finetune_prompts
@@ -196,7 +196,7 @@ class Run:
         traces = finetune_prompts(
             self.trainable, self.tokenizer, jobs(), lr=self.training["lr"], max_length=self.window,
             prefix_token=prefix_token(self.tokenizer), dtype=self.dtype,
-            score_at={0, *self.config.score_at}, scorer=scorer,
+            score_at=(0, *self.config.score_at), scorer=scorer,
         )  # fmt: skip
         for trace in traces:
             yield self._result(by_id[trace.key], chosen.pop(trace.key), trace)

@@ -42,9 +42,10 @@ def run(config: IndexConfig, *, dry_run: bool = False) -> None:
     if dry_run:
         show_plan(config, [folder / MANIFEST, folder / shard_name(0), folder / PROBLEMS, folder / PROVENANCE])
         return
-    from ttft import corpus, runtime
+    from ttft import runtime
+    from ttft.corpus.problems import Problems
 
-    problems = corpus.Problems(strict=config.strict)
+    problems = Problems(strict=config.strict)
     documents = _documents(config, problems)
     first = next(documents, None)  # a source that cannot be read is said before anything is loaded or written
     if first is None:
@@ -62,9 +63,15 @@ def _build(config: IndexConfig, folder: Path, documents: Iterator[Document], pro
     started = time.perf_counter()
     device = runtime.pick_device(config.device)
     embedder = load_embedder(
-        config.embedder, revision=config.embedder_revision, tokenizer=config.embedder_tokenizer,
-        pooling=config.pooling, max_tokens=config.max_tokens, device=device, dtype=runtime.pick_dtype(config.dtype, device), trust_remote_code=config.trust_remote_code,
-    )  # fmt: skip
+        config.embedder,
+        revision=config.embedder_revision,
+        tokenizer=config.embedder_tokenizer,
+        pooling=config.pooling,
+        max_tokens=config.max_tokens,
+        device=device,
+        dtype=runtime.pick_dtype(config.dtype, device),
+        trust_remote_code=config.trust_remote_code,
+    )
     manifest = _claim(config, folder, embedder.facts() | {"device": device.split(":")[0]})
     if manifest["complete"]:
         say(f"{folder} is complete: {_size(manifest)}; nothing to do")
@@ -82,26 +89,27 @@ def _build(config: IndexConfig, folder: Path, documents: Iterator[Document], pro
 
 
 def _documents(config: IndexConfig, problems: Any) -> Iterator[Document]:
-    from ttft import corpus
+    from ttft.corpus.pieces import pieces
+    from ttft.corpus.sources import read_texts
 
-    texts = corpus.read_texts(
+    texts = read_texts(
         config.source, text_field=config.text_field, subset_field=config.subset_field, subsets=config.subsets,
         max_documents=config.max_documents, glob=config.glob, name=config.name, split=config.split,
         streaming=config.streaming, max_line_bytes=config.max_line_bytes, problems=problems,
     )  # fmt: skip
-    return corpus.pieces(texts, config.piece_chars)
+    return pieces(texts, config.piece_chars)
 
 
 def _claim(config: IndexConfig, folder: Path, embedder: dict) -> dict:
     """The manifest of this very index, begun or found; ConfigError when the folder holds another one or a run."""
-    from ttft.corpus import fingerprint
+    from ttft.corpus.sources import fingerprint
 
-    corpus = {k: v for k, v in config.resolved().items() if k not in NOT_CONTENT}
+    corpus: dict[str, Any] = {k: v for k, v in config.resolved().items() if k not in NOT_CONTENT}
     corpus["fingerprint"] = fingerprint(config.source, config.glob)
     if not (folder / MANIFEST).exists():
         if (folder / RESULTS).exists():
             raise ConfigError(f"{folder} holds a run, not an index", "choose another --out")
-        manifest = {
+        manifest: dict[str, Any] = {
             "schema": SCHEMA, "embedder": embedder, "metric": "inner_product", "factory": config.factory,
             "corpus": corpus, "rows": 0, "complete": False, "problems": {}, "shards": [],
         }  # fmt: skip
@@ -159,9 +167,7 @@ class Build:
             [d.text for d in shard], batch_size=self.config.batch_size,
             on_batch=lambda count: display.advance(task, count),
         )  # fmt: skip
-        entry = write_shard(
-            self.folder, number, shard, vectors, factory=self.config.factory, store=self.config.store
-        )
+        entry = write_shard(self.folder, number, shard, vectors, factory=self.config.factory, store=self.config.store)
         self.manifest["shards"].append(entry)
         self.manifest["rows"] += entry["rows"]
         write_json(self.folder / MANIFEST, self.manifest)

@@ -15,10 +15,11 @@ def run(config: SelectConfig, *, dry_run: bool = False) -> None:
     if dry_run:
         show_plan(config, [])
         return
+    from pathlib import Path
+
     from ttft import runtime
     from ttft.commands.selecting import Selector, load_prompts
     from ttft.run_dir import read_manifest
-    from pathlib import Path
 
     read_manifest(Path(config.index))
     prompts = load_prompts(config)
@@ -54,15 +55,14 @@ def _print_table(prompt: Prompt, selection: Selection, documents: list[Document]
     table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
     rows = zip(selection.scores, selection.sigma[1:], documents, strict=True)
     for rank, (score, sigma, document) in enumerate(rows, 1):
-        table.add_row(
-            str(rank), f"{score:.4f}", f"{sigma:.4f}", Text(document.subset), Text(first_line(document.text))
-        )
+        table.add_row(str(rank), f"{score:.4f}", f"{sigma:.4f}", Text(document.subset), Text(first_line(document.text)))
     console = Console()
     console.print(table)
     reason = {"n": "all asked for", "uncertainty": "the adaptive rule stopped", "pool": "the pool is used up"}
     distinct = len(set(selection.ids))
     console.print(
-        f"{len(selection.ids)} picks, {distinct} distinct; sigma {selection.sigma[0]:.4f} -> {selection.sigma[-1]:.4f}; "
+        f"{len(selection.ids)} picks, {distinct} distinct; "
+        f"sigma {selection.sigma[0]:.4f} -> {selection.sigma[-1]:.4f}; "
         f"{reason[selection.stopped_because]}"
     )
 

@@ -15,12 +15,13 @@ from ttft.runtime import Timer
 
 def load_prompts(config: SelectionFields) -> list[Prompt]:
     """The prompts of --prompt, --prompts or, with neither, of standard input. Raises CorpusError when there is none."""
-    from ttft import corpus
+    from ttft.corpus.problems import Problems
+    from ttft.corpus.sources import read_prompts
 
     if config.prompt is not None:
         return [Prompt("prompt", config.prompt)]
-    problems = corpus.Problems()
-    prompts = corpus.read_prompts(
+    problems = Problems()
+    prompts = read_prompts(
         config.prompts or "-", text_field=config.text_field, subset_field=config.subset_field, subsets=config.subsets,
         max_prompts=config.max_prompts, max_chars=config.max_prompt_chars, problems=problems,
     )  # fmt: skip
@@ -65,9 +66,7 @@ class Selector:
         timer = Timer(self.device)
         with timer("embed"):
             vectors = self.embedder.encode(self._query_pieces(query))
-        choice = self.retriever.choose(
-            vectors, n=self.config.n, k=self.config.k, key=int(sha256_text(query)[:8], 16)
-        )
+        choice = self.retriever.choose(vectors, n=self.config.n, k=self.config.k, key=int(sha256_text(query)[:8], 16))
         return Selection(
             prompt_id=prompt_id,
             strategy=self.config.strategy,
@@ -86,9 +85,9 @@ class Selector:
 
     def _query_pieces(self, query: str) -> list[str]:
         """The text as one piece, or cut as the index's documents were, so that no part of a long prompt is unseen."""
-        from ttft import corpus
+        from ttft.corpus.pieces import Text, pieces
 
         if self.config.query == "first":
             return [query]
-        texts = [corpus.Text(query, "", "")]
-        return [d.text for d in corpus.pieces(texts, self.index.manifest["corpus"]["piece_chars"])]
+        texts = [Text(query, "", "")]
+        return [d.text for d in pieces(texts, self.index.manifest["corpus"]["piece_chars"])]

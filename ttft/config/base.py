@@ -21,7 +21,9 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     @classmethod
-    def build(cls, file: Path | None = None, sets: list[str] | None = None, flags: dict[str, Any] | None = None) -> Self:
+    def build(
+        cls, file: Path | None = None, sets: list[str] | None = None, flags: dict[str, Any] | None = None
+    ) -> Self:
         """Put a configuration together; raises ConfigError naming the file, the key and the nearest known key."""
         values: dict[str, Any] = {}
         origin: dict[str, str] = {}

@@ -35,10 +35,10 @@ class FinetuneEvalConfig(SelectionFields):
     """whole: the scored text also retrieves (the papers' setting). suffix: a prefix retrieves, the rest is scored."""
     split: float = Field(0.5, gt=0, lt=1)
     """With suffix: the share of characters that is the prefix."""
-    score_at: list[int] = [0, 1, 2, 5, 10, 20, 50]
+    score_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50)
     """Steps after which a prompt is scored; 0 (the base) and a prompt's last step always are."""
     score_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also keeps the frozen weights in half the memory."""
+    """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also halves the frozen weights' memory."""
 
     @model_validator(mode="after")
     def _vocabulary_goes_with_lora(self) -> Self:

@@ -24,7 +24,7 @@ class IndexConfig(CorpusFields):
     """Corpus -> pieces -> vectors -> index folder."""
 
     source: str
-    """A .jsonl, .jsonl.zst, .jsonl.gz or .parquet file, a folder of such or of text files, or a Hugging Face dataset."""
+    """A .jsonl, .jsonl.zst, .jsonl.gz or .parquet file, a folder of them or of texts, or a Hugging Face dataset."""
     out: str
     """Folder of the index."""
     glob: str = "**/*"

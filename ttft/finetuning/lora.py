@@ -24,7 +24,7 @@ from ttft.errors import ConfigError
 class LowRank(nn.Module):
     """A frozen nn.Linear or Conv1D plus its low-rank update, computed in the dtype of the frozen part's output."""
 
-    def __init__(self, base: nn.Module, rank: int, scale: float, generator: torch.Generator) -> None:
+    def __init__(self, base: Any, rank: int, scale: float, generator: torch.Generator) -> None:
         super().__init__()
         wide, high = base.weight.shape if isinstance(base, Conv1D) else base.weight.shape[::-1]
         self.base, self.scale = base, scale
@@ -45,7 +45,9 @@ class LowRankEmbedding(nn.Module):
         self.base, self.down, self.up, self.scale = base, down, up, scale
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.base(ids) + (self.scale * nn.functional.embedding(ids, self.up) @ self.down).to(self.base.weight.dtype)
+        return self.base(ids) + (self.scale * nn.functional.embedding(ids, self.up) @ self.down).to(
+            self.base.weight.dtype
+        )
 
     @property
     def weight(self) -> torch.Tensor:
@@ -132,7 +134,7 @@ def attach_lora(
     return Trainable(model, trained)
 
 
-def projections(model: Any) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+def projections(model: Any) -> Iterator[tuple[nn.Module, str, Any]]:
     """(parent, attribute, layer) of every nn.Linear and Conv1D but the output head, in the model's order."""
     head = model.get_output_embeddings()
     for parent in model.modules():

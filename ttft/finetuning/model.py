@@ -29,7 +29,9 @@ def load_causal_lm(
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype or torch.float32, use_safetensors=True, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype or torch.float32, use_safetensors=True, **options
+        )
     except (OSError, ValueError) as error:
         first = str(error).strip().split("\n")[0]
         raise MissingArtifact(

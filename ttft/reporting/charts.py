@@ -7,6 +7,7 @@ print and colour blindness. All labels are escaped.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -24,10 +25,10 @@ class Series:
     """Points of one run, with an interval at each or none at all (empty low and high)."""
 
     label: str
-    x: list[float]
-    y: list[float]
-    low: list[float]
-    high: list[float]
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Summary:
 
     def to_json(self) -> dict:
         """Plain data; what is not a number is null."""
-        return _finite(asdict(self))
+        return {key: _finite(value) for key, value in asdict(self).items()}
 
 
 def _finite(value: object) -> object:

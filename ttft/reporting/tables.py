@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ttft.reporting.notes import headline
 from ttft.reporting.records import Row, Summary
@@ -185,11 +185,17 @@ def _rich_table(table: Table) -> object:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    look = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}
-    shown = RichTable(title=Text(f"\n{table.title}"), title_justify="left", title_style="bold", **look)
+    shown = RichTable(
+        title=Text(f"\n{table.title}"),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for number_of, name in enumerate(table.header):
         longest = max(len(word) for row in [table.header, *table.rows] for word in (row[number_of].split() or [""]))
-        justify = "right" if number_of else "left"
+        justify: Literal["left", "right"] = "right" if number_of else "left"
         shown.add_column(Text(name), justify=justify, vertical="bottom", min_width=min(longest, 24), overflow="fold")
     for row in table.rows:
         shown.add_row(*map(Text, row))

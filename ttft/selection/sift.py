@@ -67,7 +67,13 @@ def select_sift(
 
 
 def _condition(
-    pool: np.ndarray, best: int, lambda_: float, factor: np.ndarray, t: int, residual: np.ndarray, covariance: np.ndarray
+    pool: np.ndarray,
+    best: int,
+    lambda_: float,
+    factor: np.ndarray,
+    t: int,
+    residual: np.ndarray,
+    covariance: np.ndarray,
 ) -> None:
     """Observe pool[best]: write row t of the Cholesky factor and update the residuals in place."""
     known = factor[:t]

@@ -1,6 +1,7 @@
 """When selection ends before n picks.
 
-The paper's adaptive rule (SIFT, arXiv 2410.08020, adaptive SIFT; as in the authors' code): after the n-th pick stop when
+The paper's adaptive rule (SIFT, arXiv 2410.08020, adaptive SIFT; as in the authors' code): after the n-th pick stop
+when
 
     sigma_n > 1 / (alpha * n)
 

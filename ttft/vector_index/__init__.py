@@ -1,1 +1,1 @@
-"""Vectors -> a searchable index. faiss.py: one Faiss index of one shard; shards.py: the index folder, written and opened."""
+"""Vectors -> a searchable index. faiss.py: one shard's Faiss index; shards.py: the index folder, written and opened."""

@@ -43,7 +43,9 @@ def open_index(path: Path) -> Any:
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
-        raise MissingArtifact(f"{path} cannot be read: {str(error).splitlines()[-1]}", "build the index again") from None
+        raise MissingArtifact(
+            f"{path} cannot be read: {str(error).splitlines()[-1]}", "build the index again"
+        ) from None
 
 
 def search(index: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

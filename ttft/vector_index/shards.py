@@ -41,7 +41,10 @@ def write_shard(
         write_whole(part / DOCUMENTS, arrow_bytes(documents))
         write_whole(part / VECTORS, npy_bytes(stored))
         write_whole(part / FAISS, faiss_index.build(stored.astype(np.float32), factory))
-        files = {f: {"bytes": (part / f).stat().st_size, "sha256": sha256_file(part / f)} for f in (DOCUMENTS, VECTORS, FAISS)}
+        files = {
+            f: {"bytes": (part / f).stat().st_size, "sha256": sha256_file(part / f)}
+            for f in (DOCUMENTS, VECTORS, FAISS)
+        }
         part.rename(place)
         sync_folder(folder)
     finally:

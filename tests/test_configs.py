@@ -1,0 +1,82 @@
+"""Every shipped YAML loads through the class of its folder; every option explains itself."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from ttft.config.base import Config, read_yaml
+from ttft.config.finetune_eval import FinetuneEvalConfig
+from ttft.config.index import IndexConfig
+from ttft.config.report import ReportConfig
+from ttft.config.select import SelectConfig
+
+REPO = Path(__file__).parents[1]
+CONFIGS = REPO / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+
+FOLDERS: dict[str, type[Config]] = {
+    "index": IndexConfig,
+    "select": SelectConfig,
+    "finetune-eval": FinetuneEvalConfig,
+    "report": ReportConfig,
+    "demo": FinetuneEvalConfig,
+}
+
+
+def config_classes() -> list[type[Config]]:
+    names = [path.stem for path in sorted((REPO / "ttft/config").glob("*.py")) if path.stem != "__init__"]
+    modules = [importlib.import_module(f"ttft.config.{name}") for name in names]
+    found = [c for m in modules for c in vars(m).values() if inspect.isclass(c) and issubclass(c, Config)]
+    return sorted(set(found) - {Config}, key=lambda c: c.__name__)
+
+
+def load(path: Path) -> Config:
+    """The file as its command would load it; what the command line must give (index, out, source) is made up."""
+    kind = FOLDERS[path.parent.name]
+    given = read_yaml(path)
+    needed = [name for name, field in kind.model_fields.items() if field.is_required() and name not in given]
+    return kind.build(path, [f"{name}=x" for name in needed])
+
+
+def test_there_are_configurations() -> None:
+    assert len(FILES) >= 8
+    unknown = [p.parent.name for p in FILES if p.parent.name not in FOLDERS]
+    assert not unknown, f"configs/{unknown}: say in this test which class loads them"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(CONFIGS).as_posix())
+def test_a_shipped_file_loads(path: Path) -> None:
+    shown = load(path).resolved()
+    for key, value in read_yaml(path).items():
+        assert shown[key] == (float(value) if isinstance(shown[key], float) else value)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(CONFIGS).as_posix())
+def test_a_shipped_file_begins_with_its_question(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+def test_paper_sift_holds_the_numbers_of_the_paper() -> None:
+    config = load(CONFIGS / "finetune-eval/paper-sift.yaml")
+    assert (config.strategy, config.lambda_, config.n, config.k, config.alpha) == ("sift", 0.01, 50, 200, None)
+    assert config.training()["lr"] == 5e-5
+    assert (config.score, config.query) == ("whole", "first")
+
+
+def test_the_papers_runs_differ_only_in_what_they_compare() -> None:
+    sift, nearest, adaptive = (
+        load(CONFIGS / f"finetune-eval/paper-{name}.yaml").resolved() for name in ("sift", "nearest", "adaptive-sift")
+    )
+    assert {k for k in sift if sift[k] != nearest[k]} == {"strategy", "lambda_"}
+    assert {k for k in sift if sift[k] != adaptive[k]} == {"alpha"}
+
+
+@pytest.mark.parametrize("kind", config_classes(), ids=lambda c: c.__name__)
+def test_every_option_has_a_docstring(kind: type[Config]) -> None:
+    assert kind.__doc__
+    silent = [name for name, field in kind.model_fields.items() if not (field.description or "").strip()]
+    assert not silent, f"{kind.__name__}: {', '.join(silent)} without a docstring"

@@ -1,0 +1,47 @@
+"""The batch jobs: strict, executable, and free of what bash or shellcheck can see."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+SCRIPTS = sorted((REPO / "scripts").rglob("*.sh"))
+
+each = pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.name)
+
+
+def test_there_are_scripts() -> None:
+    assert SCRIPTS
+
+
+@each
+def test_strict_and_executable(script: Path) -> None:
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert "set -euo pipefail" in lines
+    commands = [line for line in lines if line.strip() and not line.startswith("#")]
+    assert commands[0] == "set -euo pipefail", "the first command of a script"
+    assert os.access(script, os.X_OK)
+
+
+@each
+def test_says_how_it_is_used(script: Path) -> None:
+    assert "# Usage: " in script.read_text(encoding="utf-8")
+
+
+@each
+def test_bash_reads_it(script: Path) -> None:
+    done = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@each
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    done = subprocess.run(["shellcheck", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

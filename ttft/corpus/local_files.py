@@ -1,0 +1,146 @@
+"""What a local path holds: the files of a folder, the records of a file of JSON lines, the text of any other file.
+
+Bytes are decoded as UTF-8 here, with no newline translation. What cannot be used is counted (Problems).
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ttft.corpus.pieces import Text
+from ttft.corpus.problems import Problems
+from ttft.errors import CorpusError
+
+FORMS = "local forms: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt, or a folder of such files or of code"
+# datasets takes these names for "the files of this kind in the current folder", which nobody means by them here
+BUILDERS = {"arrow", "audiofolder", "csv", "imagefolder", "json", "pandas", "parquet", "sql", "text", "xml"}
+
+
+def local_path(source: str) -> Path | None:
+    """The path a source names, or None if it can only be the name of a dataset. CorpusError for a path to nothing."""
+    path = Path(os.path.expanduser(source))
+    if source and os.path.exists(path):
+        return path
+    suffixes = ("/", ".jsonl", ".json", ".parquet", ".txt", ".gz", ".zst")
+    named = source.startswith(("/", "./", "../", "~")) or source.endswith(suffixes) or source.count("/") > 1
+    if not named and source.strip() and source not in BUILDERS:
+        return None
+    beside = os.listdir(path.parent) if os.path.isdir(path.parent) and os.access(path.parent, os.R_OK) else []
+    near = ", ".join(str(path.parent / n) for n in difflib.get_close_matches(path.name, beside, 5, 0.5))
+    raise CorpusError(f"no such file or folder: {source or repr(source)}", f"near it: {near}" if near else FORMS)
+
+
+def files_of(root: Path, glob: str, problems: Problems) -> list[tuple[str, Path]]:
+    """(relative name, path) of the files of a source, sorted; a folder that several links reach is read once."""
+
+    def relative(path: str | Path) -> str:
+        # names of files need not be UTF-8, records must be
+        return os.fsencode(os.path.relpath(path, root)).decode(errors="backslashreplace")
+
+    if not root.is_dir():
+        return [(os.fsencode(root.name).decode(errors="backslashreplace"), root)]
+    found, visited = [], set()
+    faulty = lambda error: problems.add("unreadable file", relative(error.filename), str(error.strerror))  # noqa: E731
+    for folder, folders, names in os.walk(root, onerror=faulty, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        paths = [Path(folder, n) for n in names if not n.startswith(".")]
+        for name, path in [(relative(p), p) for p in paths]:
+            if _matches(name.split("/"), glob.split("/")):
+                if os.path.isfile(path):
+                    found.append((name, path))
+                else:
+                    problems.add("unreadable file", name, "not a regular file, or a link to nothing")
+    if not found:
+        raise CorpusError(f"no file in {root} matches {glob!r}", "hidden files and folders are left out")
+    return sorted(found)
+
+
+def _matches(parts: list[str], pattern: list[str]) -> bool:
+    if not parts or not pattern:
+        return not parts and all(p == "**" for p in pattern)
+    if pattern[0] == "**":
+        return _matches(parts, pattern[1:]) or _matches(parts[1:], pattern)
+    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _opened(path: Path | io.BytesIO) -> io.BufferedIOBase:
+    if isinstance(path, io.BytesIO):
+        return path
+    if path.suffix.lower() == ".zst":
+        import pyarrow
+
+        # not zstandard: its stream_reader takes a file that was cut short for a whole one. Small reads, because the
+        # bytes of the read that meets the fault are lost
+        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"), 4096)
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")
+
+
+def plain_text(path: Path | io.BytesIO, name: str, problems: Problems) -> Iterator[Text]:
+    try:
+        with path if isinstance(path, io.BytesIO) else open(path, "rb") as handle:
+            binary = b"\0" in (data := handle.read(8192))
+            text = "" if binary else (data + handle.read()).decode()
+    except OSError as error:
+        problems.add("unreadable file", name, str(error))
+    except UnicodeDecodeError as error:
+        problems.add("invalid UTF-8", name, f"byte {error.start}")
+    else:
+        if text.strip():
+            yield Text(text, name.split("/")[0] if "/" in name else "", name)
+        else:
+            problems.add("binary" if binary else "empty text", name)
+
+
+def _lines(handle: io.BufferedIOBase, limit: int) -> Iterator[tuple[bytes | None, int]]:
+    """(line, its size in bytes), ended by newline bytes only; a line over the limit is None and never held whole."""
+    while line := handle.readline(limit + 1):
+        size = len(line)
+        if size > limit and not line.endswith(b"\n"):
+            line = None
+            while part := handle.readline(2**16):
+                size += len(part.removesuffix(b"\n"))
+                if part.endswith(b"\n"):
+                    break
+        yield line, size
+
+
+def parsed(line: bytes) -> dict | tuple[str, str]:
+    """The object in a line of JSON, or the kind and detail of what is wrong with it."""
+    try:
+        value = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return "invalid UTF-8", f"byte {error.start} of the line"
+    except RecursionError:
+        return "malformed JSON", "nested too deeply"
+    except ValueError as error:
+        return "malformed JSON", str(error)
+    return value if isinstance(value, dict) else ("not an object", type(value).__name__)
+
+
+def line_records(path: Path | io.BytesIO, name: str, limit: int, problems: Problems) -> Iterator[tuple[str, dict]]:
+    number = 0
+    try:
+        with _opened(path) as handle:
+            for number, (line, size) in enumerate(_lines(handle, limit), 1):
+                if line is None:
+                    problems.add("line too long", f"{name}:{number}", f"{size} bytes, the limit is {limit}")
+                elif line.strip():
+                    if isinstance(record := parsed(line), dict):
+                        yield f"{name}:{number}", record
+                    else:
+                        problems.add(record[0], f"{name}:{number}", record[1])
+    except (OSError, EOFError, zlib.error) as error:
+        problems.add("unreadable file", f"{name}:{number + 1}", str(error))

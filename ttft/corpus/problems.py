@@ -1,0 +1,33 @@
+"""What could not be read of a source: counted, with places, never dropped in silence."""
+
+from __future__ import annotations
+
+from ttft.errors import CorpusError
+
+
+class Problems:
+    """What could not be read, by kind: counts (exact), places (first 10), records (first 10,000, as dicts).
+
+    With strict=True the first problem raises CorpusError.
+    """
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.counts: dict[str, int] = {}
+        self.places: dict[str, list[str]] = {}
+        self.records: list[dict[str, str]] = []
+
+    def add(self, kind: str, place: str, detail: str = "") -> None:
+        """Count one problem. Raises CorpusError if strict."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        if self.counts[kind] <= 10:
+            self.places.setdefault(kind, []).append(place)
+        if len(self.records) < 10_000:
+            self.records.append({"kind": kind, "place": place, "detail": detail})
+        if self.strict:
+            raise CorpusError(f"{kind}: {place}" + f" ({detail})" * bool(detail), "mend it, or read without strict")
+
+    def summary(self) -> list[str]:
+        """One line per kind: "3 x malformed JSON: a.jsonl:4, a.jsonl:9, a.jsonl:12", with "..." after ten places."""
+        more = {kind: ", ..." * (count > len(self.places[kind])) for kind, count in self.counts.items()}
+        return [f"{n} x {kind}: {', '.join(self.places[kind])}{more[kind]}" for kind, n in self.counts.items()]

@@ -1,0 +1,194 @@
+"""Sources of text -> Texts and Prompts.
+
+A source is a local file (.jsonl or .json with one record a line, plain or .gz or .zst; .parquet; any other file is one
+text), a folder of such files (there .json is one text), or the name of a Hugging Face dataset. Text is kept exactly.
+Places: "file:line" from 1, "file.parquet:row" and "dataset:row" from 0, "path/of/file".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from glob import escape
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from ttft.corpus.local_files import FORMS, files_of, line_records, local_path, parsed, plain_text
+from ttft.corpus.pieces import Text, cut
+from ttft.corpus.problems import Problems
+from ttft.errors import CorpusError
+from ttft.records import Prompt
+
+LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst")
+MAX_LINE_BYTES = 32 * 2**20
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def read_texts(
+    source: str, *, text_field: str = "text", subset_field: str = "meta.pile_set_name",
+    subsets: Sequence[str] | None = None, max_documents: int | None = None, glob: str = "**/*", name: str | None = None,
+    split: str = "train", streaming: bool = True, max_line_bytes: int = MAX_LINE_BYTES, problems: Problems,
+) -> Iterator[Text]:  # fmt: skip
+    """The texts of a source, one by one, in an order that depends only on the source.
+
+    Fields are dotted paths into a record. A file of a folder that is one text has its first folder as subset, or "".
+    `subsets` keeps exact names; problems are counted before that choice, max_documents after it. `glob` chooses files
+    of a folder ("**" is any number of folders; hidden ones are left out); `name` (configuration), `split` and
+    `streaming` are for Hugging Face datasets.
+    Raises CorpusError when there is no such source, and at the end when it has no text, or none of `subsets`.
+    """
+    make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems)
+    found = _found(source, make, glob, (name, split, streaming), max_line_bytes, problems, None)
+    return islice(_chosen(found, source, subsets, problems, "text"), max_documents)
+
+
+def _found(
+    source: str, make: Callable, glob: str, dataset: tuple, limit: int, problems: Problems, stdin: BinaryIO | None
+) -> Iterator[Text]:
+    files: Sequence[tuple[str, Path | io.BytesIO]]
+    lines: tuple[str, ...]
+    if stdin is not None:
+        data = stdin.read()
+        objects = data.strip() and all(isinstance(parsed(part), dict) for part in data.split(b"\n") if part.strip())
+        files, lines = [("stdin", io.BytesIO(data))], ("stdin",) if objects else ()
+    elif (root := local_path(source)) is None:
+        yield from make(_hub_records(source, *dataset))
+        return
+    else:
+        files, lines = files_of(root, glob, problems), LINES if root.is_dir() else (*LINES, ".json")
+    for name, path in files:
+        if name.lower().endswith(lines):
+            yield from make(line_records(path, name, limit, problems))
+        elif isinstance(path, Path) and name.lower().endswith(".parquet"):
+            # data_files is a pattern, and a path may hold its special characters
+            options = {"data_files": escape(os.path.abspath(path)), "split": "train", "streaming": True}
+            yield from make(_rows(name, partial(problems.add, "unreadable file"), "parquet", **options))
+        else:
+            yield from plain_text(path, name, problems)
+
+
+def _chosen(
+    texts: Iterable[Text], source: str, subsets: Sequence[str] | None, problems: Problems, noun: str
+) -> Iterator[Text]:
+    kept = False
+    seen: dict[str, None] = {}
+    for text in texts:
+        seen[text.subset] = None
+        if subsets is None or text.subset in subsets:
+            kept = True
+            yield text
+    if not seen:
+        wrong = f"the {noun} is empty: {source}" if set(problems.counts) == {"empty text"} else f"no {noun} in {source}"
+        raise CorpusError(wrong, "; ".join(problems.summary() + [r["detail"] for r in problems.records[:1]]) or FORMS)
+    absent = [s for s in subsets or () if s not in seen]
+    if not kept:
+        there = ", ".join(list(seen)[:20]) + ", ..." * (len(seen) > 20)
+        raise CorpusError(f"no {noun} of subset {', '.join(absent)} in {source}", f"subsets there: {there}")
+    for subset in absent:
+        problems.add("subset not found", subset, f"no {noun} in {source} has it")
+
+
+def _made(
+    records: Iterable[tuple[str, dict]], text_field: str, subset_field: str, problems: Problems
+) -> Iterator[Text]:
+    for place, record in records:
+        text, subset, own = _field(record, text_field), _field(record, subset_field), record.get("id")
+        subset = str(subset) if isinstance(subset, str | int | float) else ""
+        own = str(own) if isinstance(own, str | int) and not isinstance(own, bool) and own != "" else None
+        if text is KeyError:
+            problems.add("missing field", place, f"no {text_field!r}; fields there: {', '.join(map(repr, record))}")
+        elif not isinstance(text, str):
+            problems.add("text is not a string", place, f"{text_field!r} is {type(text).__name__}")
+        elif not text.strip():
+            problems.add("empty text", place)
+        elif any(LONE_SURROGATE.search(value) for value in (text, subset, own or "")):
+            problems.add("invalid UTF-8", place, "a lone surrogate")
+        else:
+            yield Text(text, subset, place, own)
+
+
+def _field(record: dict, dotted: str):
+    for key in [dotted] if dotted in record else dotted.split("."):
+        if not isinstance(record, dict) or key not in record:
+            return KeyError
+        record = record[key]
+    return record
+
+
+def _rows(name: str, fault: Callable[[str, str], None], *asked, **options) -> Iterator[tuple[str, dict]]:
+    """The records of datasets.load_dataset(*asked, **options); what goes wrong there is given to fault(place, why)."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HTTPError
+
+    row = -1
+    try:
+        for row, record in enumerate(load_dataset(*asked, **options)):
+            yield f"{name}:{row}", record
+    except (DatasetsError, HTTPError, OSError, ValueError, RuntimeError) as error:
+        fault(f"{name}:{row + 1}", (str(error) or type(error).__name__).splitlines()[0])
+
+
+def _hub_records(source: str, name: str | None, split: str, streaming: bool) -> Iterator[tuple[str, dict]]:
+    def fault(place: str, why: str) -> None:
+        from datasets.config import HF_HUB_OFFLINE
+
+        asked = f"split {split!r}" + f", configuration {name!r}" * bool(name)
+        offline = "; HF_HUB_OFFLINE is set: only datasets in the local cache" * bool(HF_HUB_OFFLINE)
+        hint = f"no local file or folder is called {source} either; {FORMS}{offline}"
+        raise CorpusError(f"dataset {source!r} ({asked}) cannot be read at {place}: {why}", hint)
+
+    return _rows(source, fault, source, name, split=split, streaming=streaming)
+
+
+def read_prompts(
+    source: str, *, text_field: str = "text", subset_field: str = "meta.pile_set_name",
+    subsets: Sequence[str] | None = None, max_prompts: int | None = None, max_chars: int | None = None,
+    glob: str = "**/*", name: str | None = None, split: str = "train", problems: Problems,
+    stdin: BinaryIO | None = None,
+) -> list[Prompt]:  # fmt: skip
+    """The prompts of a source, read as by read_texts; "-" is standard input: lines of JSON objects, else one prompt.
+
+    The id of a prompt is its record's "id", else its place ("val.jsonl:17", "stdin:3"; "stdin" for the one prompt).
+    With max_chars a prompt is the first piece of cut(text, max_chars).
+    Raises CorpusError when the source cannot be read, no prompt is left, the prompt is empty, or an id comes twice.
+    """
+    make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems)
+    handle = (stdin or sys.stdin.buffer) if source == "-" else None
+    found = _found(source, make, glob, (name, split, True), MAX_LINE_BYTES, problems, handle)
+    shown = "standard input" if source == "-" else source
+    prompts: list[Prompt] = []
+    places: dict[str, str] = {}
+    for text in islice(_chosen(found, shown, subsets, problems, "prompt"), max_prompts):
+        key = text.id or text.source
+        if key in places:
+            raise CorpusError(f"two prompts have the id {key!r}: {places[key]} and {text.source}", "make ids unique")
+        places[key] = text.source
+        start = text.text if max_chars is None else cut(text.text, max_chars)[0]
+        if start.isspace():
+            problems.add("empty text", text.source, f"its first {max_chars} characters are white space")
+        else:
+            prompts.append(Prompt(key, start, text.subset))
+    if not prompts:
+        raise CorpusError(f"the prompt is empty: {shown}", "; ".join(problems.summary()))
+    return prompts
+
+
+def fingerprint(source: str, glob: str) -> str:
+    """sha256 over relative path, size and time of change (ns) of a local source's files, else of the dataset's name.
+
+    Tells whether a corpus changed since an index of it was begun. Raises CorpusError for a path to nothing.
+    """
+    root, total = local_path(source), hashlib.sha256()
+    if root is None:
+        total.update(source.encode())
+    for relative, path in files_of(root, glob, Problems()) if root else []:
+        status = path.stat()
+        total.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return total.hexdigest()
