@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from typer.core import TyperGroup
 
 from ttft.config.base import Config
 from ttft.config.finetune_eval import FinetuneEvalConfig
@@ -19,13 +20,30 @@ from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
 from ttft.errors import TtftError
 
+
+class Commands(TyperGroup):
+    """Takes Ctrl-C and a closed pipe before Typer does, which would end them without a word and with exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("interrupted; what is written is valid: run the same command again to go on", file=sys.stderr)
+            sys.exit(130)
+        except BrokenPipeError:
+            # the reader of our output went away (| head): not an error; keep Python from complaining at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+
 app = typer.Typer(
+    cls=Commands,
     name="ttft",
     help="Test-time fine-tuning of language models: index a corpus, select texts for a prompt, fine-tune, score.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -218,13 +236,6 @@ def main() -> None:
         app()
     except TtftError as error:
         fail(error)
-    except KeyboardInterrupt:
-        print("interrupted; what is written is valid: run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # the reader of our output went away (| head): not an error; keep Python from complaining at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def fail(error: TtftError) -> None:

@@ -61,8 +61,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise TtftError(f"{folder} is a file, not a folder", "choose another --out")
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise TtftError(f"{place} is a file, not a folder", "choose another --out")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -73,7 +74,9 @@ def locked(folder: Path) -> Iterator[None]:
     import fcntl
 
     make_folder(folder)
-    with writing(folder / LOCK), open(folder / LOCK, "w") as handle:
+    with writing(folder / LOCK):
+        handle = open(folder / LOCK, "w")  # noqa: SIM115 - closed below; errors of the body are not the lock's
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -127,7 +130,7 @@ class JsonLines:
         self.path = path
         with writing(path):
             self._drop_partial_line()
-            self._handle = open(path, "ab")  # noqa: SIM115 - closed by close()
+            self._handle = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
 
     def _drop_partial_line(self) -> None:
         if not self.path.exists():
@@ -142,8 +145,9 @@ class JsonLines:
         start = self._handle.tell()
         try:
             with writing(self.path):
-                self._handle.write(line)
-                self._handle.flush()
+                rest = memoryview(line)
+                while rest:  # unbuffered, so that nothing of a line that failed is left to be written later
+                    rest = rest[self._handle.write(rest) :]
                 os.fsync(self._handle.fileno())
         except DiskFull:
             os.truncate(self.path, start)
@@ -191,7 +195,7 @@ def claim_run(folder: Path, config: dict) -> None:
         write_whole(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
         return
     try:
-        there = yaml.safe_load(path.read_text())
+        there = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} cannot be read: {error}", "choose another --out") from None
     changed = differences(there, config)
@@ -212,7 +216,7 @@ def differences(there: dict, asked: dict) -> list[str]:
 def read_manifest(folder: Path) -> dict:
     """The manifest of an index folder.
 
-    Raises MissingArtifact when there is none or it has no shard, ConfigError when it is of another schema version.
+    Raises MissingArtifact when there is none or it is damaged, ConfigError when it is of another schema version.
     """
     path = folder / MANIFEST
     if not path.exists():
@@ -227,6 +231,8 @@ def read_manifest(folder: Path) -> dict:
         manifest = json.loads(path.read_text())
     except ValueError as error:
         raise MissingArtifact(f"{path} is not JSON: {error}", "build the index again") from None
+    if not isinstance(manifest, dict):
+        raise MissingArtifact(f"{path} is damaged: the root is no mapping", "build the index again")
     if manifest.get("schema") != SCHEMA:
         raise ConfigError(f"{path} has schema {manifest.get('schema')!r}, this ttft reads {SCHEMA}", "build it again")
     return manifest

@@ -18,7 +18,9 @@ from ttft.errors import ConfigError
 class Config(BaseModel):
     """Frozen, unknown keys forbidden, field docstrings are the help texts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     @classmethod
     def build(
@@ -50,6 +52,8 @@ class Config(BaseModel):
     @classmethod
     def _explain(cls, error: Any, origin: dict[str, str]) -> str:
         key = str(error["loc"][0]) if error["loc"] else ""
+        if error["type"] == "missing":
+            return f"{key} is missing: give it on the command line (see --help) or in a YAML file ({key}: ...)"
         where = f"{origin[key]}: " if key in origin else ""
         message = error["msg"].removeprefix("Value error, ")
         return f"{where}{key + ': ' if key else ''}{message}" + (f" (got {error['input']!r})" if key else "")
@@ -61,11 +65,11 @@ class Config(BaseModel):
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file with a mapping at its root ({} when empty)."""
-    if not path.exists():
+    if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.yaml"))[:6] if path.parent.exists() else []
         raise ConfigError(f"no such configuration file: {path}", "there are: " + ", ".join(near) if near else "")
     try:
-        value = yaml.safe_load(path.read_text())
+        value = yaml.safe_load(path.read_bytes())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if value is None:

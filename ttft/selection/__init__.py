@@ -4,7 +4,7 @@ A strategy is a pure function
     f(pool (K,d), query (m,d), n, **its own parameters) -> Picks
 with pool and query as float arrays of unit vectors (linear kernel: inner product = cosine). Picks hold positions in the
 pool in training order, repeats allowed. To add one: write its file, add it to STRATEGIES, name its parameters in
-config/selection.py.
+config/select.py and retriever.py.
 """
 
 from __future__ import annotations
