@@ -2,8 +2,8 @@
 
     python scripts/split_prompts.py val.jsonl.zst --out runs/prompts --report 100 --choose 60
 
-No document is in both. The reported part takes one of each subset in turn, so that small ones are covered; the part that
-settings are chosen on takes its own from what is left. Drawn with a seed, before anything is scored.
+No document is in both. The reported part takes one of each subset in turn, so that small ones are covered; the part
+that settings are chosen on takes its own from what is left. Drawn with a seed, before anything is scored.
 """
 
 from __future__ import annotations

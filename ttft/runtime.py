@@ -21,6 +21,11 @@ def setup(seed: int, threads: int | None = None) -> None:
     import torch
 
     torch.manual_seed(seed)
+    # the same run twice gives the same bits: cuBLAS must be told so before it starts, other kernels by torch's switch
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if torch.cuda.is_available():
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = threads or available or 1
     torch.set_num_threads(count)

@@ -79,16 +79,24 @@ def test_again_does_only_what_is_missing(tmp_path, run_ttft, index_folder, promp
     assert run_ttft(*command) == 0
     assert "4 prompts (1 new)" in capsys.readouterr().out
     assert content(tmp_path / "r")[:3] == expected
-    assert content(tmp_path / "r") == [{k: v for k, v in json.loads(x).items() if k != "seconds"} for x in before.splitlines()]
+    assert content(tmp_path / "r") == [
+        {k: v for k, v in json.loads(x).items() if k != "seconds"} for x in before.splitlines()
+    ]
     assert len(read_lines(tmp_path / "r" / "selections.jsonl")) == 4
 
 
-def test_another_configuration_or_another_text_is_refused(tmp_path, run_ttft, index_folder, prompts_file, lm_folder, capsys):
+def test_another_configuration_or_another_text_is_refused(
+    tmp_path, run_ttft, index_folder, prompts_file, lm_folder, capsys
+):
     prompts = tmp_path / "prompts.jsonl"
     shutil.copy(prompts_file, prompts)
     assert run_ttft(*arguments(index_folder, prompts, tmp_path / "r", lm_folder)) == 0
     before = (tmp_path / "r" / "results.jsonl").read_bytes()
-    for flag, value, key in (("--lambda", 0.5, "lambda_"), ("--strategy", "nearest", "strategy"), ("--seed", 1, "seed")):
+    for flag, value, key in (
+        ("--lambda", 0.5, "lambda_"),
+        ("--strategy", "nearest", "strategy"),
+        ("--seed", 1, "seed"),
+    ):
         capsys.readouterr()
         assert run_ttft(*arguments(index_folder, prompts, tmp_path / "r", lm_folder, flag, value)) == 2
         assert f"{key} is" in capsys.readouterr().err
@@ -142,7 +150,9 @@ def test_killed_runs_end_as_the_undisturbed_one(tmp_path, run_ttft, index_folder
             path = killed / "selections.jsonl"
             return path.exists() and path.read_bytes().count(b"\n") > wanted
 
-        kills += kill_when(start(arguments(index_folder, prompts_file, killed, lm_folder, *more), tmp_path / "log"), happened)
+        kills += kill_when(
+            start(arguments(index_folder, prompts_file, killed, lm_folder, *more), tmp_path / "log"), happened
+        )
     assert kills >= 1 and len(content(killed)) < 4
     assert run_ttft(*arguments(index_folder, prompts_file, killed, lm_folder, *more)) == 0
     assert content(killed) == content(undisturbed)  # the same picks and, to the last bit, the same nats
@@ -150,7 +160,9 @@ def test_killed_runs_end_as_the_undisturbed_one(tmp_path, run_ttft, index_folder
     assert picks == [s["ids"] for s in read_lines(undisturbed / "selections.jsonl")]
 
 
-def test_a_model_that_is_not_there_and_a_prompt_too_short(tmp_path, run_ttft, index_folder, prompts_file, lm_folder, capsys):
+def test_a_model_that_is_not_there_and_a_prompt_too_short(
+    tmp_path, run_ttft, index_folder, prompts_file, lm_folder, capsys
+):
     assert run_ttft(*arguments(index_folder, prompts_file, tmp_path / "r", "no/such-model")) == 2
     assert "no/such-model" in capsys.readouterr().err
     command = ["finetune-eval", index_folder, "--prompt", "x", "--out", tmp_path / "r", "--model", lm_folder]

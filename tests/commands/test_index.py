@@ -45,7 +45,9 @@ def test_the_pieces_are_the_corpus(tmp_path, run_ttft, corpus_file, encoder_fold
     assert f"{index.rows:,} pieces" in capsys.readouterr().out
 
 
-def test_again_does_nothing_and_another_configuration_is_refused(tmp_path, run_ttft, corpus_file, encoder_folder, capsys):
+def test_again_does_nothing_and_another_configuration_is_refused(
+    tmp_path, run_ttft, corpus_file, encoder_folder, capsys
+):
     assert run_ttft(*arguments(corpus_file, tmp_path / "i", encoder_folder)) == 0
     before = files_of(tmp_path / "i")
     assert run_ttft(*arguments(corpus_file, tmp_path / "i", encoder_folder)) == 0
@@ -74,7 +76,9 @@ def test_faults_are_counted_and_reported_with_their_line(tmp_path, run_ttft, enc
 def test_nothing_is_written_for_a_source_that_cannot_be_read(tmp_path, run_ttft, encoder_folder, capsys):
     assert run_ttft(*arguments(tmp_path / "no.jsonl", tmp_path / "i", encoder_folder)) == 2
     assert "no.jsonl" in capsys.readouterr().err and not (tmp_path / "i").exists()
-    assert run_ttft("index", write_corpus(tmp_path / "c.jsonl", 2), "--out", tmp_path / "i", "--embedder", "no/such") == 2
+    assert (
+        run_ttft("index", write_corpus(tmp_path / "c.jsonl", 2), "--out", tmp_path / "i", "--embedder", "no/such") == 2
+    )
     assert "no/such" in capsys.readouterr().err and not (tmp_path / "i" / "manifest.json").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ def load_prompts(config: SelectionFields) -> list[Prompt]:
 
     if config.prompt is not None:
         return [Prompt("prompt", config.prompt)]
+    if config.prompts is None and sys.stdin.isatty():
+        note("reading the prompt from the keyboard; end it with Ctrl-D (or give --prompt TEXT, --prompts FILE)")
     problems = Problems()
     prompts = read_prompts(
         config.prompts or "-", text_field=config.text_field, subset_field=config.subset_field, subsets=config.subsets,

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from ttft.config.select import SelectionFields
-from ttft.config.vetted import PAPER_TRAINING, VETTED_TRAINING
+from ttft.config.vetted import training_for
 
 
 class FinetuneEvalConfig(SelectionFields):
@@ -30,7 +30,7 @@ class FinetuneEvalConfig(SelectionFields):
     vocabulary: Literal["off", "lora", "full"] | None = None
     """With LoRA, the embedding and output matrix: left alone, updated in low rank, or trained whole."""
     lr: float | None = Field(None, gt=0)
-    """Adam's learning rate; default: vetted for the embedded model, else the paper's 5e-5."""
+    """Adam's learning rate; default: vetted for the embedded model, else 5e-5 (the papers') for full, 5e-4 for LoRA."""
     score: Literal["whole", "suffix"] = "whole"
     """whole: the scored text also retrieves (the papers' setting). suffix: a prefix retrieves, the rest is scored."""
     split: float = Field(0.5, gt=0, lt=1)
@@ -53,9 +53,6 @@ class FinetuneEvalConfig(SelectionFields):
         return self
 
     def training(self) -> dict:
-        """method, vocabulary and lr as asked for; where silent, as vetted for this model, else the paper's."""
-        chosen = VETTED_TRAINING.get(self.model, PAPER_TRAINING)
-        if self.method not in (None, chosen["method"]):
-            chosen = PAPER_TRAINING | {"method": self.method}
+        """method, vocabulary and lr as asked for; where silent, what config/vetted.py says for this model."""
         asked = {"method": self.method, "vocabulary": self.vocabulary, "lr": self.lr}
-        return chosen | {k: v for k, v in asked.items() if v is not None}
+        return training_for(self.model, self.method) | {k: v for k, v in asked.items() if v is not None}
