@@ -174,7 +174,7 @@ class Run:
         return split_prompt(prompt.text, self.config.split)
 
     def results(self, prompts: list[Prompt], recorded: dict[str, Selection], selections: JsonLines) -> Iterator[Result]:
-        """Select, train and score each prompt in turn; a selection recorded by a run that was killed is kept."""
+        """Select, train and score each prompt in turn; what a killed run recorded is not written twice."""
         from ttft.evaluation import prefix_token, score
         from ttft.finetuning.engine import Job, finetune_prompts
 
@@ -182,10 +182,14 @@ class Run:
 
         def jobs() -> Iterator[Job]:
             for prompt in prompts:
-                selection = recorded.get(prompt.id)
-                if selection is None:
-                    selection = self.selector.select(prompt.id, self.parts(prompt)[0])
+                selection = self.selector.select(prompt.id, self.parts(prompt)[0])
+                before = recorded.get(prompt.id)
+                if before is None:
                     selections.append(selection.to_json())
+                elif before.ids != selection.ids:
+                    raise CorpusError(
+                        f"prompt {prompt.id} was another text when this run began", "choose another --out"
+                    )
                 chosen[prompt.id] = selection
                 yield Job(prompt.id, [d.text for d in self.selector.index.documents(selection.ids)])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 PAPER_LAMBDA = 0.01
 VETTED_LAMBDA = {"minilm": 1.0}
 
-VETTED_TRAINING = {"embedded": {"method": "full", "vocabulary": "off", "lr": 3e-4}}
+VETTED_TRAINING = {"embedded": {"method": "full", "vocabulary": "off", "lr": 1e-4}}
 
 # 5e-5 is the papers' rate for full fine-tuning; ten times that for LoRA is a common choice and ours, not a paper's
 LEARNING_RATE = {"full": 5e-5, "lora": 5e-4}
