@@ -46,6 +46,9 @@ def test_standard_input_is_the_prompt(run_ttft, index_folder, capsys, monkeypatc
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"  \n")))
     assert run_ttft("select", index_folder, "-n", 1) == 2
     assert "the prompt is empty" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run_ttft("select", index_folder, "-n", 1) == 2
+    assert "standard input is closed" in capsys.readouterr().err
 
 
 def test_long_prompts_are_seen_whole_unless_asked_otherwise(run_ttft, index_folder, capsys):

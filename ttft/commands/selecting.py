@@ -8,7 +8,7 @@ from typing import Any
 
 from ttft.commands.console import note
 from ttft.config.select import SelectionFields
-from ttft.errors import ConfigError
+from ttft.errors import ConfigError, CorpusError
 from ttft.records import Prompt, Selection
 from ttft.run_dir import sha256_text
 from ttft.runtime import Timer
@@ -21,6 +21,8 @@ def load_prompts(config: SelectionFields) -> list[Prompt]:
 
     if config.prompt is not None:
         return [Prompt("prompt", config.prompt)]
+    if config.prompts in (None, "-") and sys.stdin is None:
+        raise CorpusError("there is no prompt: standard input is closed", "give --prompt TEXT or --prompts FILE")
     if config.prompts is None and sys.stdin.isatty():
         note("reading the prompt from the keyboard; end it with Ctrl-D (or give --prompt TEXT, --prompts FILE)")
     problems = Problems()

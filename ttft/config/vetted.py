@@ -10,7 +10,13 @@ from __future__ import annotations
 PAPER_LAMBDA = 0.01
 VETTED_LAMBDA = {"minilm": 1.0}
 
-VETTED_TRAINING = {"embedded": {"method": "full", "vocabulary": "off", "lr": 1e-4}}
+# by model, the best way first, then the other
+VETTED_TRAINING = {
+    "embedded": (
+        {"method": "full", "vocabulary": "off", "lr": 1e-4},
+        {"method": "lora", "vocabulary": "lora", "lr": 3e-3},
+    )
+}
 
 # 5e-5 is the papers' rate for full fine-tuning; ten times that for LoRA is a common choice and ours, not a paper's
 LEARNING_RATE = {"full": 5e-5, "lora": 5e-4}
@@ -18,8 +24,8 @@ LEARNING_RATE = {"full": 5e-5, "lora": 5e-4}
 
 def training_for(model: str, method: str | None) -> dict:
     """method, vocabulary and lr for a model, where the user names none of them or only the method."""
-    vetted = VETTED_TRAINING.get(model)
-    if vetted and method in (None, vetted["method"]):
-        return dict(vetted)
+    for vetted in VETTED_TRAINING.get(model, ()):
+        if method in (None, vetted["method"]):
+            return dict(vetted)
     chosen = method or "lora"
     return {"method": chosen, "vocabulary": "off", "lr": LEARNING_RATE[chosen]}

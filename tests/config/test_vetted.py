@@ -1,0 +1,38 @@
+"""Settings vetted for what ships, and the precedence around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ttft.config.finetune_eval import FinetuneEvalConfig
+from ttft.config.vetted import LEARNING_RATE, PAPER_LAMBDA, VETTED_LAMBDA, VETTED_TRAINING, training_for
+
+SHIPPED = Path(__file__).parents[2] / "configs" / "finetune-eval" / "embedded-sift.yaml"
+
+
+def config(**values) -> FinetuneEvalConfig:
+    return FinetuneEvalConfig(index="i", out="o", **values)
+
+
+def test_the_embedded_model_has_its_own_settings_for_either_method():
+    full, lora = VETTED_TRAINING["embedded"]
+    assert config().training() == full and config(method="full").training() == full
+    assert config(method="lora").training() == lora and lora["vocabulary"] == "lora"
+    assert config(lr=0.5).training() == full | {"lr": 0.5}
+    assert config(method="lora", vocabulary="off").training() == lora | {"vocabulary": "off"}
+
+
+def test_other_models_get_the_general_ones():
+    assert training_for("gpt2", None) == {"method": "lora", "vocabulary": "off", "lr": LEARNING_RATE["lora"]}
+    assert training_for("gpt2", "full")["lr"] == 5e-5
+
+
+def test_lambda_belongs_to_the_embedder():
+    assert config().lambda_for("minilm") == VETTED_LAMBDA["minilm"] and config().lambda_for("other") == PAPER_LAMBDA
+    assert config(lambda_=0.3).lambda_for("minilm") == 0.3
+
+
+def test_the_shipped_file_spells_out_the_defaults():
+    shipped = FinetuneEvalConfig.build(SHIPPED, None, {"index": "i", "out": "o"})
+    assert shipped.training() == config().training() and shipped.lambda_ == VETTED_LAMBDA["minilm"]
+    assert (shipped.n, shipped.k, shipped.strategy) == (config().n, config().k, config().strategy)
