@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ttft.config.base import Config, read_yaml
+from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.index import IndexConfig
 from ttft.config.report import ReportConfig
@@ -21,6 +22,7 @@ FILES = sorted(CONFIGS.rglob("*.yaml"))
 FOLDERS: dict[str, type[Config]] = {
     "index": IndexConfig,
     "select": SelectConfig,
+    "calibrate": CalibrateConfig,
     "finetune-eval": FinetuneEvalConfig,
     "report": ReportConfig,
     "demo": FinetuneEvalConfig,
@@ -39,6 +41,8 @@ def load(path: Path) -> Config:
     kind = FOLDERS[path.parent.name]
     given = read_yaml(path)
     needed = [name for name, field in kind.model_fields.items() if field.is_required() and name not in given]
+    if kind is CalibrateConfig:
+        needed += ["index", "prompts", "out"]
     return kind.build(path, [f"{name}=x" for name in needed])
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,19 @@ def test_bash_reads_it(script: Path) -> None:
 def test_shellcheck_finds_nothing(script: Path) -> None:
     done = subprocess.run(["shellcheck", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_bench_selection(tmp_path: Path) -> None:
+    """Every part runs and leaves numbers; of the times themselves a test can say nothing."""
+    done = subprocess.run(
+        [sys.executable, REPO / "scripts" / "bench_selection.py", "--repeats", "1", "--prompts", "2", "--queries", "3",
+         "--rows", "500", "--json", tmp_path / "bench.json"],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(REPO)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    parts = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["parts"]
+    assert list(parts) == ["one", "batch", "search", "whole", "alpha"]
+    assert {row["same picks"] for row in parts["batch"]} == {2}
+    picks = [row["picks"] for row in parts["alpha"]]
+    assert picks[0] == 50 and picks == sorted(picks, reverse=True) and picks[-1] < 10
+    assert "times sift" in done.stdout

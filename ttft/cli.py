@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from ttft.config.base import Config
+from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.index import IndexConfig
 from ttft.config.report import ReportConfig
@@ -79,8 +80,10 @@ Embedder = Annotated[str | None, option(IndexConfig, "embedder", "--embedder", "
 Strategy = Annotated[str | None, option(SelectConfig, "strategy")]
 N = Annotated[int | None, option(SelectConfig, "n", "-n")]
 K = Annotated[int | None, option(SelectConfig, "k", "-k")]
-Lambda = Annotated[float | None, option(SelectConfig, "lambda_", "--lambda")]
+Lambda = Annotated[str | None, option(SelectConfig, "lambda_", "--lambda")]
+Stop = Annotated[str | None, option(SelectConfig, "stop")]
 Alpha = Annotated[float | None, option(SelectConfig, "alpha")]
+Policy = Annotated[str | None, option(SelectConfig, "policy")]
 Device = Annotated[str | None, option(SelectConfig, "device")]
 Dtype = Annotated[str | None, option(SelectConfig, "dtype")]
 Seed = Annotated[int | None, option(SelectConfig, "seed")]
@@ -142,8 +145,11 @@ def select(
     n: N = None,
     k: K = None,
     lambda_: Lambda = None,
+    stop: Stop = None,
     alpha: Alpha = None,
+    policy: Policy = None,
     texts: Annotated[bool | None, option(SelectConfig, "texts", "--texts/--no-texts")] = None,
+    explain: Annotated[bool | None, option(SelectConfig, "explain", "--explain/--no-explain")] = None,
     device: Device = None,
     dtype: Dtype = None,
     seed: Seed = None,
@@ -156,6 +162,8 @@ def select(
     Examples:
 
         ttft select runs/index --prompt 'def quicksort(items):'
+
+        ttft select runs/index --prompt 'def quicksort(items):' --explain
 
         ttft select runs/index --prompts prompts.jsonl --strategy nearest | jq .ids
     """
@@ -179,7 +187,10 @@ def finetune_eval(
     n: N = None,
     k: K = None,
     lambda_: Lambda = None,
+    stop: Stop = None,
     alpha: Alpha = None,
+    policy: Policy = None,
+    budget_steps: Annotated[int | None, option(FinetuneEvalConfig, "budget_steps")] = None,
     method: Annotated[str | None, option(FinetuneEvalConfig, "method")] = None,
     rank: Annotated[int | None, option(FinetuneEvalConfig, "rank")] = None,
     vocabulary: Annotated[str | None, option(FinetuneEvalConfig, "vocabulary")] = None,
@@ -204,6 +215,36 @@ def finetune_eval(
     """
     given = configure(FinetuneEvalConfig, locals())
     from ttft.commands.finetune_eval import run
+
+    run(given, dry_run=dry_run)
+
+
+@app.command("calibrate")
+def calibrate(
+    runs: Annotated[list[str] | None, argument(CalibrateConfig, "runs", "[RUN...]")] = None,
+    index: Annotated[str | None, option(CalibrateConfig, "index")] = None,
+    prompts: Annotated[str | None, option(CalibrateConfig, "prompts", "--prompts", "-p")] = None,
+    lambdas: Annotated[list[str] | None, option(CalibrateConfig, "lambdas", "--lambda")] = None,
+    out: Annotated[str | None, option(CalibrateConfig, "out", "--out", "-o")] = None,
+    keep: Annotated[float | None, option(CalibrateConfig, "keep")] = None,
+    folds: Annotated[int | None, option(CalibrateConfig, "folds")] = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Learn from runs what a step gains: a policy for --policy and --budget-steps. Choose lambda on the way.
+
+    Examples:
+
+        ttft calibrate runs/sift --out runs/policy.json
+
+        ttft calibrate --index runs/index -p validation.jsonl -o runs/calibration --lambda 0.1 --lambda 1 --lambda auto
+
+        ttft calibrate --index runs/index -p validation.jsonl -o runs/calibration --set 'finetune={n: 50, model: gpt2}'
+    """
+    given = configure(CalibrateConfig, locals())
+    from ttft.commands.calibrate import run
 
     run(given, dry_run=dry_run)
 

@@ -1,95 +1,242 @@
 """Index + selection in one call: what replaces a nearest-neighbour search.
 
-    Retriever("runs/my-index").search(query_vector, N=20, K=200)
+    Retriever("runs/my-index").search(query_vectors, N=20, K=200)
 
 The K nearest rows to the query are the pool (for the uniform baseline: K rows drawn at random), a strategy chooses N of
-them. Nothing is remembered between two calls.
+them. The signatures are those of activeft's Retriever. Nothing is remembered between two calls, so one Retriever may be
+used from many threads; rows come back in the order of the queries.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ttft.errors import ConfigError
-from ttft.selection import STRATEGIES
-from ttft.selection.sift import posterior_variances
-from ttft.selection.stopping import uncertainty_rule
+from ttft.selection import PARAMETERS, STRATEGIES
+from ttft.selection.noise import spectral_lambda
+from ttft.selection.picks import Picks
+from ttft.selection.posterior import posterior_variances
+from ttft.selection.sift_batch import sift_batch
+from ttft.selection.sift_whole import sift_whole
+from ttft.selection.stopping import Stop, UncertaintyRule
+from ttft.vector_index.faiss import FaissIndex
 from ttft.vector_index.shards import VectorIndex, open_vector_index
+
+
+class RetrievalTime(NamedTuple):
+    """Seconds, for all queries of a call together."""
+
+    faiss: float
+    """Search for the pool, and reading its vectors."""
+    sift: float
+    """Selection."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Rows of the index in training order, with what is known of them; see records.Selection for the fields."""
+    """Rows of the index in training order, with what is known of them; see records.Selection for the fields.
+
+    pool (K,): the rows there were to choose from, ascending; None where it was the whole index. lambda_ is the one
+    used."""
 
     ids: np.ndarray
     scores: np.ndarray
+    vectors: np.ndarray
     cosines: np.ndarray
     sigma: np.ndarray
     stopped_because: str
+    lambda_: float
+    pool: np.ndarray | None
     seconds: dict[str, float]
 
 
 class Retriever:
     """An opened index with a way to choose from it.
 
-    index     folder of an index of ttft, or an opened VectorIndex
-    strategy  one of selection.STRATEGIES; lambda_ (SIFT's noise) also sets the posterior that sigma is reported under
-    alpha     adaptive rule of the paper: stop when sigma_n > 1/(alpha n); None takes all n. Only with "sift".
-    seed      of the uniform strategy's draws, together with the call's `key`
-    Raises ConfigError for an unknown strategy or an alpha that does not go with it.
+    index      folder of an index of ttft, an opened VectorIndex, or any Faiss index object (inner product or L2)
+    lambda_    SIFT's noise, also for the sigma that is reported for the other strategies; "auto": from each pool
+    alpha      adaptive rule of the paper: stop when sigma_n > 1/(alpha n); None takes all n. Only with "sift".
+    strategy   one of selection.STRATEGIES
+    stop       another rule than alpha's (selection.stopping.Stop). Only with "sift".
+    relevance  of "mmr": 1 is nearest neighbours, 0 diversity alone
+    vectors    (rows,d): the exact vectors of a Faiss index that has only compressed ones (PQ) or gives none back
+    seed       of the uniform strategy's draws, together with the call's `key`
+    Raises ConfigError for an unknown strategy or a rule that does not go with it.
     """
 
     def __init__(
-        self, index: str | Path | VectorIndex, lambda_: float = 0.01, alpha: float | None = None,
-        strategy: str = "sift", seed: int = 0,
+        self, index: Any, lambda_: float | Literal["auto"] = 0.01, alpha: float | None = None,
+        strategy: str = "sift", *, stop: Stop | None = None, relevance: float = 0.5, vectors: Any = None, seed: int = 0,
     ) -> None:  # fmt: skip
         if strategy not in STRATEGIES:
             raise ConfigError(f"unknown strategy {strategy!r}", "strategies: " + ", ".join(STRATEGIES))
-        if alpha is not None and strategy != "sift":
-            raise ConfigError(f"alpha is the adaptive rule of SIFT, not of {strategy!r}", "leave --alpha out")
-        self.index = index if isinstance(index, VectorIndex) else open_vector_index(Path(index))
-        self.lambda_, self.alpha, self.strategy, self.seed = lambda_, alpha, strategy, seed
+        if alpha is not None and stop is not None:
+            raise ConfigError("alpha is a rule of its own: give alpha or stop, not both")
+        if strategy != "sift" and (alpha is not None or stop is not None):
+            raise ConfigError(f"stopping rules are SIFT's, not {strategy!r}'s", "leave --alpha and --stop out")
+        if isinstance(index, str | Path):
+            index = open_vector_index(Path(index))
+        self.index = index if isinstance(index, VectorIndex) else FaissIndex(index, vectors)
+        self.stop = UncertaintyRule(alpha) if alpha is not None else stop
+        self.lambda_, self.strategy, self.relevance, self.seed = lambda_, strategy, relevance, seed
 
-    def search(self, query: np.ndarray, N: int, K: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-        """Choose N rows for query (d,) or (m,d): (scores (N,), rows (N,), vectors (N,d), seconds by stage)."""
-        choice = self.choose(query, n=N, k=K)
-        return choice.scores, choice.ids, self.index.vectors(choice.ids.tolist()), choice.seconds
+    def search(
+        self, query: np.ndarray, N: int, K: int | None = 200, mean_pooling: bool = False, threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, RetrievalTime]:
+        """Choose N rows for query (d,) or (m,d): values (N,), indices (N,), embeddings (N,d), seconds.
 
-    def choose(self, query: np.ndarray, n: int, k: int = 200, key: int = 0) -> Choice:
-        """Choose at most n rows for query vectors (d,) or (m,d) out of a pool of k. `key` varies the uniform draw."""
-        query = np.atleast_2d(np.asarray(query, dtype=np.float32))
-        if query.shape[1] != self.index.dimension:
-            raise ValueError(f"query vectors have {query.shape[1]} dimensions, the index {self.index.dimension}")
+        K             nearest rows to choose from; None: the whole index
+        mean_pooling  the mean of the m vectors is the query; otherwise each is one, and their variances are summed
+        threads       used only by K=None; `batch_search` has work for more
+        values are the strategy's scores (SIFT: by how much each pick lowers the variance). Fewer than N rows where a
+        rule stopped, or where nothing was left to take.
+        """
+        choice = self.choose(self._query(query, mean_pooling), n=N, k=K, threads=threads)
+        times = RetrievalTime(choice.seconds["search"], choice.seconds["select"])
+        return choice.scores, choice.ids, choice.vectors, times
+
+    def batch_search(
+        self, queries: np.ndarray, N: int, K: int | None = 200, mean_pooling: bool = False, threads: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, RetrievalTime]:
+        """`search` for queries (B,d) or (B,m,d): values (B,N), indices (B,N), embeddings (B,N,d), seconds in all.
+
+        Row i belongs to query i, whatever `threads` (default: all cores). A row that ends before N is filled with
+        index -1, value NaN and zeros.
+        """
+        choices = self.choose_batch([self._query(q, mean_pooling) for q in queries], n=N, k=K, threads=threads)
+        values = np.full((len(choices), N), np.nan)
+        indices = np.full((len(choices), N), -1, dtype=np.int64)
+        embeddings = np.zeros((len(choices), N, self.index.dimension), dtype=np.float32)
+        for row, choice in enumerate(choices):
+            count = len(choice.ids)
+            values[row, :count], indices[row, :count] = choice.scores, choice.ids
+            embeddings[row, :count] = choice.vectors
+        seconds = [sum(c.seconds[stage] for c in choices) for stage in ("search", "select")]
+        return values, indices, embeddings, RetrievalTime(*seconds)
+
+    def choose(
+        self, query: np.ndarray, n: int, k: int | None = 200, key: int = 0, threads: int | None = None
+    ) -> Choice:
+        """Choose at most n rows for query vectors (d,) or (m,d) out of a pool of k. `key` varies the uniform draw.
+
+        Raises ValueError for vectors of another dimension than the index's.
+        """
+        query = self._query(query)
+        if k is None and self.strategy == "sift":
+            return self._choose_from_all(query, n, threads)
         started = time.perf_counter()
         rng = np.random.default_rng([self.seed, key])
-        ids = self._pool(query, k, rng)
-        pool = self.index.vectors(ids.tolist())
+        ids, pool = self._pools([query], k, [rng])[0]
         searched = time.perf_counter()
-        picks = STRATEGIES[self.strategy](pool, query, n, **self._parameters(rng))
-        chosen = pool[picks.order]
-        variances = picks.variances if picks.variances is not None else posterior_variances(chosen, query, self.lambda_)
+        lambda_ = self._lambda(pool)
+        known = {"lambda_": lambda_, "stop": self.stop, "rng": rng, "relevance": self.relevance}
+        taken = {name: known[name] for name in PARAMETERS.get(self.strategy, ())}
+        picks = STRATEGIES[self.strategy](pool, query, n, **taken)
         seconds = {"search": searched - started, "select": time.perf_counter() - searched}
-        cosines = (chosen @ query.T).max(1) if len(chosen) else np.zeros(0)
-        sigma = np.sqrt(np.maximum(variances, 0.0))
-        return Choice(ids[picks.order], picks.scores, cosines, sigma, picks.stopped_because, seconds)
+        return self._choice(ids, pool, query, picks, lambda_, seconds)
 
-    def _pool(self, query: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-        """Row numbers of the pool: the k best over all query vectors, best first; or k random rows."""
+    def choose_batch(
+        self, queries: Sequence[np.ndarray], n: int, k: int | None = 200, keys: Sequence[int] | None = None,
+        threads: int | None = None,
+    ) -> list[Choice]:  # fmt: skip
+        """`choose` for many prompts, each (d,) or (m,d): one search for all, SIFT for all at once; in their order.
+
+        The search goes another way through BLAS than one query alone: where two rows are equally near to 1e-6, the
+        last of the k may be the other one.
+        """
+        queries = [self._query(q) for q in queries]
+        keys = keys or [0] * len(queries)
+        if self.strategy != "sift" or k is None or not queries:
+            return [self.choose(q, n, k, key, threads) for q, key in zip(queries, keys, strict=True)]
+        started = time.perf_counter()
+        pools = self._pools(queries, k, [None] * len(queries))
+        searched = time.perf_counter()
+        lambdas = [self._lambda(pool) for _, pool in pools]
+        chosen: list[Picks | None] = [None] * len(queries)
+        shapes = [(len(pool), len(query)) for (_, pool), query in zip(pools, queries, strict=True)]
+        for shape in dict.fromkeys(shapes):
+            rows = [i for i, s in enumerate(shapes) if s == shape]
+            together = sift_batch(
+                np.stack([pools[i][1] for i in rows]), np.stack([queries[i] for i in rows]), n,
+                lambda_=[lambdas[i] for i in rows], stop=self.stop, threads=threads,
+            )  # fmt: skip
+            for i, picks in zip(rows, together, strict=True):
+                chosen[i] = picks
+        each = 1 / len(queries)
+        seconds = {"search": (searched - started) * each, "select": (time.perf_counter() - searched) * each}
+        return [
+            self._choice(*pools[i], queries[i], picks, lambdas[i], seconds)
+            for i, picks in enumerate(chosen)
+            if picks is not None
+        ]
+
+    def _query(self, query: np.ndarray, mean_pooling: bool = False) -> np.ndarray:
+        query = np.atleast_2d(np.asarray(query, dtype=np.float32))
+        if query.ndim != 2 or query.shape[1] != self.index.dimension:
+            raise ValueError(
+                f"query {query.shape}: (d,) or (m,d) expected, with the index's d = {self.index.dimension}"
+            )
+        return query.mean(0, keepdims=True) if mean_pooling else query
+
+    def _lambda(self, pool: np.ndarray) -> float:
+        return spectral_lambda(pool) if self.lambda_ == "auto" else self.lambda_
+
+    def _pools(
+        self, queries: Sequence[np.ndarray], k: int | None, rngs: Sequence[Any]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each query the rows of its pool, ascending (so that of equal rows the first is the first of the index),
+        and their vectors: the k best over all its vectors, or k random rows for the uniform baseline."""
+        rows = self.index.rows
+        k = rows if k is None else min(k, rows)
         if self.strategy == "uniform":
-            return rng.choice(self.index.rows, size=min(k, self.index.rows), replace=False)
-        scores, ids = self.index.search(query, k)
-        flat_scores, flat_ids = scores.ravel(), ids.ravel()
-        order = np.lexsort((flat_ids, -flat_scores))
-        _, first = np.unique(flat_ids[order], return_index=True)
-        return flat_ids[order][np.sort(first)][:k]
+            drawn = [np.sort(rng.choice(rows, size=k, replace=False)) for rng in rngs]
+            return [(ids, self.index.vectors(ids)) for ids in drawn]
+        scores, ids = self.index.search(np.concatenate(queries), k)
+        ends = np.cumsum([len(q) for q in queries])[:-1]
+        pools = [_best(s, i, k) for s, i in zip(np.split(scores, ends), np.split(ids, ends), strict=True)]
+        vectors = self.index.vectors(np.concatenate(pools))
+        return list(zip(pools, np.split(vectors, np.cumsum([len(p) for p in pools])[:-1]), strict=True))
 
-    def _parameters(self, rng: np.random.Generator) -> dict[str, Any]:
-        if self.strategy == "sift":
-            stop = uncertainty_rule(self.alpha) if self.alpha is not None else None
-            return {"lambda_": self.lambda_, "stop": stop}
-        return {"rng": rng} if self.strategy == "uniform" else {}
+    def _choice(
+        self, ids: np.ndarray, pool: np.ndarray, query: np.ndarray, picks: Picks, lambda_: float, seconds: dict
+    ) -> Choice:
+        vectors = pool[picks.order]
+        return _described(ids[picks.order], vectors, query, picks, lambda_, ids, seconds)
+
+    def _choose_from_all(self, query: np.ndarray, n: int, threads: int | None) -> Choice:
+        started = time.perf_counter()
+        blocks = self.index.vector_blocks()
+        lambda_ = self.lambda_
+        if lambda_ == "auto":
+            raise ConfigError('lambda_="auto" is a rule for a pool', "give K, or a number for lambda_")
+        picks = sift_whole(blocks, query, n, lambda_=lambda_, stop=self.stop, threads=threads)
+        vectors = self.index.vectors(picks.order)
+        seconds = {"search": 0.0, "select": time.perf_counter() - started}
+        return _described(picks.order, vectors, query, picks, lambda_, None, seconds)
+
+
+def _best(scores: np.ndarray, ids: np.ndarray, k: int) -> np.ndarray:
+    """Rows, ascending, of the k best of scores (m,k) with ids (m,k): a row counts by its best score; -1 is no row."""
+    if len(ids) == 1:
+        return np.sort(ids[0][ids[0] >= 0])
+    flat_scores, flat_ids = scores[ids >= 0], ids[ids >= 0]
+    order = np.lexsort((flat_ids, -flat_scores))
+    _, first = np.unique(flat_ids[order], return_index=True)
+    return np.sort(flat_ids[order][np.sort(first)][:k])
+
+
+def _described(
+    ids: np.ndarray, vectors: np.ndarray, query: np.ndarray, picks: Picks, lambda_: float, pool: np.ndarray | None,
+    seconds: dict,
+) -> Choice:  # fmt: skip
+    exact, target = vectors.astype(np.float64), query.astype(np.float64)
+    variances = picks.variances if picks.variances is not None else posterior_variances(exact, target, lambda_)
+    cosines = (exact @ target.T).max(1) if len(ids) else np.zeros(0)
+    sigma = np.sqrt(np.maximum(variances, 0.0))
+    return Choice(ids, picks.scores, vectors, cosines, sigma, picks.stopped_because, lambda_, pool, seconds)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from ttft.errors import ConfigError
 def setup(seed: int, threads: int | None = None) -> None:
     """Seed torch and set one number of OpenMP threads for torch and faiss alike, once, at the start of a command.
 
-    Both libraries bring their own OpenMP; left alone each takes every core and they fight over them.
+    Both libraries bring their own OpenMP; left alone each takes every core and they fight over them. numpy's products
+    are small here and get one thread: where another process has the second core, waiting for it costs more than all
+    the rest. What is worth several threads asks for them (`workers`).
     """
     import torch
 
@@ -26,13 +31,56 @@ def setup(seed: int, threads: int | None = None) -> None:
     if torch.cuda.is_available():
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    count = threads or available or 1
+    count = threads or cores()
     torch.set_num_threads(count)
+    _blas.controller.limit(limits=1, user_api="blas")
     with contextlib.suppress(ImportError):
         import faiss
 
         faiss.omp_set_num_threads(count)
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
+
+
+@contextlib.contextmanager
+def workers(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """A pool of `threads` threads (default: all cores) whose matrix products take one core each.
+
+    Left alone, every product in every thread would be cut up again by BLAS for all cores. The limit holds for the
+    process; the last pool to close lifts it.
+    """
+    with _blas.lock:
+        _blas.users += 1
+        if _blas.users == 1:
+            _blas.limit = _blas.controller.limit(limits=1, user_api="blas")
+    try:
+        with ThreadPoolExecutor(threads or cores()) as pool:
+            yield pool
+    finally:
+        with _blas.lock:
+            _blas.users -= 1
+            if _blas.users == 0:
+                _blas.limit.restore_original_limits()
+
+
+class _Blas:
+    """Who needs one-threaded matrix products right now; the one thing of this module that outlives a call."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = threading.Lock(), 0
+        self.limit: Any = None
+
+    @functools.cached_property
+    def controller(self) -> Any:
+        import threadpoolctl
+
+        return threadpoolctl.ThreadpoolController()  # looks through all loaded libraries: some milliseconds, once
+
+
+_blas = _Blas()
 
 
 def quiet_libraries() -> None:

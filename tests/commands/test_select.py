@@ -65,3 +65,35 @@ def test_a_reader_that_goes_away_is_no_error(index_folder, prompts_file):
     command = f"{sys.executable} -m ttft select {index_folder} --prompts {prompts_file} | head -c 10"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert done.returncode == 0 and len(done.stdout) == 10 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_explain_shows_both_choices_in_a_terminal_of_any_width(run_ttft, index_folder, capsys, monkeypatch, width):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run_ttft("select", index_folder, "--prompt", sentences(1, 5) + "[bold]", "-n", 4, "--explain") == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert all(len(line.rstrip()) <= width for line in lines)
+    shown = " ".join(" ".join(lines).split())
+    for word in ("sift", "nearest", "mean pairwise cosine", "taken again", "near copies", "sigma curve", "█"):
+        assert word in shown, word
+
+
+def test_explain_in_a_pipe_agrees_with_the_strategies_alone(run_ttft, index_folder, prompts_file, capsys):
+    def lines(*more) -> list[dict]:
+        assert run_ttft("select", index_folder, "-p", prompts_file, "-n", 5, "--lambda", 0.1, *more) == 0
+        return [json.loads(x) for x in capsys.readouterr().out.splitlines()]
+
+    explained, sift, nearest = lines("--explain"), lines(), lines("--strategy", "nearest")
+    for both, one, other in zip(explained, sift, nearest, strict=True):
+        assert both["prompt_id"] == one["prompt_id"]
+        assert both["sift"]["ids"] == one["ids"] and both["nearest"]["ids"] == other["ids"]
+        assert both["sift"]["sigma"] == one["sigma"] and both["nearest"]["sigma"] == other["sigma"]
+        assert both["sift"]["distinct_texts"] == len(set(one["texts"])) and both["sift"]["mean_cosine"] <= 1
+
+
+def test_the_curve_is_drawn_from_its_first_value_down():
+    from ttft.commands.explain import sparkline
+
+    assert sparkline([1.0, 0.75, 0.5, 0.0], 0.0) == "█▆▅▁"
+    assert sparkline([1.0, 1.0], 1.0) == "██" and len(sparkline([1.0 - i / 60 for i in range(51)], 0.1)) <= 24

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ttft.selection import STRATEGIES
+from ttft.selection import PARAMETERS, STRATEGIES
 from ttft.selection.nearest import nearest
-from ttft.selection.stopping import uncertainty_rule
+from ttft.selection.stopping import UncertaintyRule
 from ttft.selection.uniform import uniform
 
 
@@ -45,16 +45,16 @@ def test_uniform_hits_every_place_equally_often():
 
 
 def test_stopping_rule_is_the_formula():
-    stop = uncertainty_rule(0.5)
-    assert not stop(2, 1.0) and stop(2, 1.0001) and stop(4, 0.6) and not stop(4, 0.4)
+    stop = UncertaintyRule(0.5)
+    for n, sigma, stops in ((2, 1.0, False), (2, 1.0001, True), (4, 0.6, True), (4, 0.4, False)):
+        assert stop(np.array([1.0] * n + [sigma])) == (n if stops else None)
     with pytest.raises(ValueError, match="alpha"):
-        uncertainty_rule(0.0)
+        UncertaintyRule(0.0)
 
 
 def test_every_strategy_gives_orders_within_the_pool():
     pool, query = pool_and_query()
-    parameters = {"sift": {"lambda_": 0.1}, "nearest": {}, "uniform": {"rng": np.random.default_rng(0)}}
-    assert set(parameters) == set(STRATEGIES)
+    known = {"lambda_": 0.1, "stop": None, "rng": np.random.default_rng(0), "relevance": 0.5}
     for name, strategy in STRATEGIES.items():
-        picks = strategy(pool, query, 5, **parameters[name])
+        picks = strategy(pool, query, 5, **{key: known[key] for key in PARAMETERS.get(name, ())})
         assert picks.order.shape == picks.scores.shape == (5,) and set(picks.order) <= set(range(30))

@@ -6,9 +6,11 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ttft.commands.console import note, progress, say, show_plan
 from ttft.config.finetune_eval import FinetuneEvalConfig
@@ -28,6 +30,7 @@ from ttft.run_dir import (
     read_lines,
     read_manifest,
     record_provenance,
+    sha256_file,
     sha256_text,
 )
 
@@ -65,6 +68,8 @@ def _run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manife
     if known:
         note(f"going on: {len(known)} of {len(prompts)} prompts are done")
     record_provenance(folder, provenance(config.seed, runtime.host_facts(device)))
+    if config.budget_steps is not None:
+        run.spread_budget(prompts, config.budget_steps)
     with JsonLines(folder / SELECTIONS) as selections, JsonLines(folder / RESULTS) as results, progress() as display:
         recorded = {s["prompt_id"]: Selection(**s) for s in read_lines(folder / SELECTIONS)}
         task = display.add_task("fine-tuning", total=len(prompts), completed=len(known))
@@ -114,6 +119,7 @@ class Run:
     score_dtype: Any
     training: dict
     encodings: dict[str, Any] = field(default_factory=dict)
+    planned: dict[str, Selection] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, config: FinetuneEvalConfig, device: str, prompts: list[Prompt]) -> Run:
@@ -154,6 +160,8 @@ class Run:
             "index_sha256": hashlib.sha256(content).hexdigest(),
         }  # fmt: skip
         del resolved["out"], resolved["index"]
+        if self.config.policy is not None:
+            resolved["policy"] = sha256_file(Path(self.config.policy))
         return resolved
 
     def encode(self, prompt: Prompt) -> Any:
@@ -173,6 +181,28 @@ class Run:
             return prompt.text, prompt.text
         return split_prompt(prompt.text, self.config.split)
 
+    def spread_budget(self, prompts: list[Prompt], steps: int) -> None:
+        """Select for all prompts, then cut each selection where the budget of all leaves it: `planned`."""
+        from ttft.selection.budget import spread
+
+        chosen = []
+        with progress() as display:
+            for prompt in display.track(prompts, description="selecting"):
+                chosen.append(self.selector.select(prompt.id, self.parts(prompt)[0]))
+        policy = self.selector.policy
+        gains = [policy.gains(s.sigma) if policy else np.array(s.scores) for s in chosen]
+        for selection, count in zip(chosen, spread(gains, steps), strict=True):
+            cut = {
+                "ids": selection.ids[:count],
+                "scores": selection.scores[:count],
+                "cosines": selection.cosines[:count],
+            }
+            ended = {} if count == len(selection.ids) else {"stopped_because": "budget"}
+            self.planned[selection.prompt_id] = replace(selection, **cut, sigma=selection.sigma[: count + 1], **ended)
+        note(
+            f"budget: {sum(len(s.ids) for s in self.planned.values())} of {steps} steps given to {len(prompts)} prompts"
+        )
+
     def results(self, prompts: list[Prompt], recorded: dict[str, Selection], selections: JsonLines) -> Iterator[Result]:
         """Select, train and score each prompt in turn; what a killed run recorded is not written twice."""
         from ttft.evaluation import prefix_token, score
@@ -182,13 +212,14 @@ class Run:
 
         def jobs() -> Iterator[Job]:
             for prompt in prompts:
-                selection = self.selector.select(prompt.id, self.parts(prompt)[0])
+                selection = self.planned.get(prompt.id) or self.selector.select(prompt.id, self.parts(prompt)[0])
                 before = recorded.get(prompt.id)
                 if before is None:
                     selections.append(selection.to_json())
                 elif before.ids != selection.ids:
                     raise CorpusError(
-                        f"prompt {prompt.id} was another text when this run began", "choose another --out"
+                        f"another choice was recorded for prompt {prompt.id}: the prompts have changed since",
+                        "choose another --out",
                     )
                 chosen[prompt.id] = selection
                 yield Job(prompt.id, [d.text for d in self.selector.index.documents(selection.ids)])

@@ -18,6 +18,7 @@ def run(config: SelectConfig, *, dry_run: bool = False) -> None:
     from pathlib import Path
 
     from ttft import runtime
+    from ttft.commands import explain
     from ttft.commands.selecting import Selector, load_prompts
     from ttft.run_dir import read_manifest
 
@@ -30,7 +31,13 @@ def run(config: SelectConfig, *, dry_run: bool = False) -> None:
     for prompt in prompts:
         selection = selector.select(prompt.id, prompt.text)
         documents = selector.index.documents(selection.ids)
-        if sys.stdout.isatty():
+        if config.explain:
+            both = explain.sides(selector, prompt, selection)
+            if sys.stdout.isatty():
+                explain.show(prompt, both)
+            else:
+                print(json.dumps({"prompt_id": prompt.id} | {side.name: side.to_json() for side in both}), flush=True)
+        elif sys.stdout.isatty():
             _print_table(prompt, selection, documents)
         else:
             _print_json(selection, documents, config.texts)
@@ -58,7 +65,10 @@ def _print_table(prompt: Prompt, selection: Selection, documents: list[Document]
         table.add_row(str(rank), f"{score:.4f}", f"{sigma:.4f}", Text(document.subset), Text(first_line(document.text)))
     console = Console()
     console.print(table)
-    reason = {"n": "all asked for", "uncertainty": "the adaptive rule stopped", "pool": "the pool is used up"}
+    reason = {
+        "n": "all asked for", "pool": "the pool is used up", "uncertainty": "the adaptive rule stopped",
+        "gain": "the policy expects no more of a further step",
+    }  # fmt: skip
     distinct = len(set(selection.ids))
     console.print(
         f"{len(selection.ids)} picks, {distinct} distinct; "

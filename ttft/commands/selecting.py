@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ttft.commands.console import note
 from ttft.config.select import SelectionFields
-from ttft.errors import ConfigError, CorpusError
+from ttft.errors import ConfigError, CorpusError, MissingArtifact
 from ttft.records import Prompt, Selection
 from ttft.run_dir import sha256_text
 from ttft.runtime import Timer
+
+if TYPE_CHECKING:
+    from ttft.retriever import Retriever
+    from ttft.selection.policy import GainPolicy
 
 
 def load_prompts(config: SelectionFields) -> list[Prompt]:
@@ -35,12 +40,25 @@ def load_prompts(config: SelectionFields) -> list[Prompt]:
     return prompts
 
 
+def read_policy(path: str) -> GainPolicy:
+    """The policy of a file made by `ttft calibrate`. Raises MissingArtifact or ConfigError that names the file."""
+    from ttft.selection.policy import GainPolicy
+
+    if not Path(path).is_file():
+        raise MissingArtifact(f"no such policy: {path}", "make one: ttft calibrate RUN --out policy.json")
+    try:
+        return GainPolicy.from_json(json.loads(Path(path).read_bytes()))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a policy: {error}", "ttft calibrate RUN --out policy.json") from None
+
+
 class Selector:
     """An opened index, its encoder and a strategy: choose texts for one prompt at a time."""
 
     def __init__(self, config: SelectionFields, device: str, dtype: Any) -> None:
         from ttft.embedding import canonical_name, load_embedder
         from ttft.retriever import Retriever
+        from ttft.selection.policy import CalibratedRule
         from ttft.vector_index.shards import open_vector_index
 
         self.config, self.device = config, device
@@ -53,8 +71,18 @@ class Selector:
             )
         if not self.index.manifest["complete"]:
             note(f"{config.index} is not finished: using the {self.index.rows:,} pieces that are there")
-        self.lambda_ = config.lambda_for(made["name"])
-        self.retriever = Retriever(self.index, self.lambda_, config.alpha, config.strategy, config.seed)
+        self.policy = read_policy(config.policy) if config.policy is not None else None
+        self.lambda_ = self._lambda(made["name"])
+        stop = CalibratedRule(self.policy) if self.policy is not None and config.rule() == "calibrated" else None
+        self.retriever = Retriever(
+            self.index,
+            self.lambda_,
+            config.alpha,
+            config.strategy,
+            stop=stop,
+            relevance=config.relevance,
+            seed=config.seed,
+        )
         self.embedder = load_embedder(
             made["name"], pooling=made["pooling"], max_tokens=made["max_tokens"], device=device, dtype=dtype,
             revision=None if ":" in made["revision"] or made["revision"] == "unknown" else made["revision"],
@@ -66,16 +94,41 @@ class Selector:
                 "install that version of the encoder, or build the index again",
             )
 
+    def _lambda(self, embedder: str) -> float | Literal["auto"]:
+        """lambda as asked for; else the policy's, for which alone its curves hold; else vetted for the embedder, or the
+        paper's. Raises ConfigError when the policy was made with another lambda or embedder."""
+        if self.policy is None:
+            return self.config.lambda_for(embedder)
+        facts = self.policy.facts
+        asked = self.config.lambda_ if self.config.lambda_ is not None else facts["lambda_"]
+        for key, here in (("embedder", embedder), ("lambda_", asked)):
+            if facts.get(key) != here:
+                raise ConfigError(
+                    f"{self.config.policy} was calibrated with {key} {facts.get(key)!r}, here it is {here!r}",
+                    "leave --lambda out, or calibrate on a run with this index: ttft calibrate RUN",
+                )
+        return asked
+
     def select(self, prompt_id: str, query: str) -> Selection:
         """Choose texts for one prompt by its query text (the whole of it, or its prefix)."""
+        return self._select(prompt_id, query, self.retriever, self.config.strategy, self.config.n)
+
+    def nearest(self, prompt_id: str, query: str, n: int, lambda_: float) -> Selection:
+        """What nearest neighbour takes for the same prompt; lambda_ is for its sigma."""
+        from ttft.retriever import Retriever
+
+        retriever = Retriever(self.index, lambda_, strategy="nearest", seed=self.config.seed)
+        return self._select(prompt_id, query, retriever, "nearest", n)
+
+    def _select(self, prompt_id: str, query: str, retriever: Retriever, strategy: str, n: int) -> Selection:
         timer = Timer(self.device)
         with timer("embed"):
             vectors = self.embedder.encode(self._query_pieces(query))
-        choice = self.retriever.choose(vectors, n=self.config.n, k=self.config.k, key=int(sha256_text(query)[:8], 16))
+        choice = retriever.choose(vectors, n=n, k=self.config.k, key=int(sha256_text(query)[:8], 16))
         return Selection(
             prompt_id=prompt_id,
-            strategy=self.config.strategy,
-            parameters=self.parameters(),
+            strategy=strategy,
+            parameters=self.parameters(choice.lambda_),
             ids=choice.ids.tolist(),
             scores=[round(float(s), 8) for s in choice.scores],
             cosines=[round(float(c), 6) for c in choice.cosines],
@@ -84,9 +137,11 @@ class Selector:
             seconds={k: round(v, 6) for k, v in (timer.seconds | choice.seconds).items()},
         )
 
-    def parameters(self) -> dict:
+    def parameters(self, lambda_: float) -> dict:
+        """What the choice was made with; lambda_ as used for this prompt."""
         config = self.config
-        return {"n": config.n, "k": config.k, "lambda_": self.lambda_, "alpha": config.alpha, "query": config.query}
+        known = {"n": config.n, "k": config.k, "lambda_": lambda_, "alpha": config.alpha, "query": config.query}
+        return known | ({"policy": config.policy} if config.policy else {})
 
     def _query_pieces(self, query: str) -> list[str]:
         """The text as one piece, or cut as the index's documents were, so that no part of a long prompt is unseen."""

@@ -31,6 +31,8 @@ class FinetuneEvalConfig(SelectionFields):
     """With LoRA, the embedding and output matrix: left alone, updated in low rank, or trained whole."""
     lr: float | None = Field(None, gt=0)
     """Adam's learning rate; default: vetted for the embedded model, else 5e-5 (the papers') for full, 5e-4 for LoRA."""
+    budget_steps: int | None = Field(None, ge=0)
+    """Steps for all prompts together, each where it promises most (by --policy, or by SIFT's variance); n for one."""
     score: Literal["whole", "suffix"] = "whole"
     """whole: the scored text also retrieves (the papers' setting). suffix: a prefix retrieves, the rest is scored."""
     split: float = Field(0.5, gt=0, lt=1)
@@ -51,6 +53,17 @@ class FinetuneEvalConfig(SelectionFields):
         if any(s < 0 for s in self.score_at):
             raise ValueError("score_at holds a negative number of steps")
         return self
+
+    @model_validator(mode="after")
+    def _budget_is_a_rule_of_its_own(self) -> Self:
+        if self.budget_steps is not None and (
+            self.strategy != "sift" or self.alpha is not None or self.stop is not None
+        ):
+            raise ValueError("budget_steps spreads the steps of SIFT by itself; leave strategy, alpha and stop out")
+        return self
+
+    def rule(self) -> str:
+        return "never" if self.budget_steps is not None else super().rule()
 
     def training(self) -> dict:
         """method, vocabulary and lr as asked for; where silent, what config/vetted.py says for this model."""

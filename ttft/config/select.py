@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,16 +25,23 @@ class SelectionFields(CorpusFields):
     """Use only the first piece of at most this many characters of each prompt."""
     embedder: str | None = None
     """The index's own encoder; naming another than the index was made with is an error."""
-    strategy: Literal["sift", "nearest", "uniform"] = "sift"
+    strategy: Literal["sift", "itl", "nearest", "nearest-failure", "mmr", "hull", "uncertainty", "uniform"] = "sift"
     """How texts are chosen."""
     n: int = Field(20, ge=0)
     """Texts to choose, one gradient step each; the most, where a rule may stop sooner."""
     k: int = Field(200, ge=1)
     """Nearest neighbours among which to choose."""
-    lambda_: float | None = Field(None, gt=0)
-    """SIFT's observation noise: small spreads, large stays near; default: vetted for the embedder, else the paper's."""
+    lambda_: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
+    """SIFT's noise: small spreads, large stays near; auto: from each pool. Default: vetted for the embedder, else
+    0.01"""
+    relevance: float = Field(0.5, ge=0, le=1)
+    """Of mmr: the weight of nearness against redundancy; 1 is nearest neighbours."""
+    stop: Literal["never", "uncertainty", "calibrated"] | None = None
+    """When SIFT ends before n: never, by the paper's rule (needs alpha), or by a policy of `ttft calibrate`."""
     alpha: float | None = Field(None, gt=0)
-    """Adaptive SIFT: stop when sigma_n > 1/(alpha n). Default: always take n."""
+    """The paper's rule: stop when sigma_n > 1/(alpha n). Giving it means --stop uncertainty."""
+    policy: str | None = None
+    """File made by `ttft calibrate`: the gain to expect of a step. Giving it means --stop calibrated."""
     query: Literal["windows", "first"] = "windows"
     """Long prompts: embed all their pieces (SIFT sums over them), or only the first, as the papers do."""
     device: str = "auto"
@@ -55,12 +62,28 @@ class SelectionFields(CorpusFields):
         return self
 
     @model_validator(mode="after")
-    def _alpha_goes_with_sift(self) -> Self:
-        if self.alpha is not None and self.strategy != "sift":
-            raise ValueError(f"alpha is the adaptive rule of SIFT and does nothing for {self.strategy}; leave it out")
+    def _rules_fit_together(self) -> Self:
+        if self.strategy != "sift" and (self.alpha or self.policy or self.stop not in (None, "never")):
+            raise ValueError(
+                f"alpha, policy and stop are rules of SIFT and do nothing for {self.strategy}; leave them out"
+            )
+        if self.alpha is not None and self.policy is not None:
+            raise ValueError("alpha and policy are two rules; give one of them")
+        if self.stop == "uncertainty" and self.alpha is None:
+            raise ValueError("stop uncertainty needs alpha: --alpha 0.3 (the paper: 0.15 to 0.5)")
+        if self.stop == "calibrated" and self.policy is None:
+            raise ValueError(
+                "stop calibrated needs a policy: ttft calibrate RUN --out policy.json, then --policy policy.json"
+            )
+        if (self.stop == "never" and (self.alpha or self.policy)) or (self.stop == "uncertainty" and self.policy):
+            raise ValueError(f"stop {self.stop} contradicts {'policy' if self.policy else 'alpha'}; leave one out")
         return self
 
-    def lambda_for(self, embedder: str) -> float:
+    def rule(self) -> str:
+        """Which stopping rule holds: never, uncertainty or calibrated."""
+        return self.stop or ("uncertainty" if self.alpha is not None else "calibrated" if self.policy else "never")
+
+    def lambda_for(self, embedder: str) -> float | Literal["auto"]:
         """lambda as asked for, else as vetted for this embedder, else the paper's."""
         return self.lambda_ if self.lambda_ is not None else VETTED_LAMBDA.get(embedder, PAPER_LAMBDA)
 
@@ -70,3 +93,11 @@ class SelectConfig(SelectionFields):
 
     texts: bool = True
     """Put the chosen texts into the JSON lines."""
+    explain: bool = False
+    """Show beside it what nearest neighbour would have taken, with the redundancy and the sigma curve of both."""
+
+    @model_validator(mode="after")
+    def _explain_compares(self) -> Self:
+        if self.explain and self.strategy == "nearest":
+            raise ValueError("explain compares a strategy with nearest; choose another --strategy, such as sift")
+        return self

@@ -15,7 +15,7 @@ from ttft import run_dir
 from ttft.errors import MissingArtifact, TtftError
 from ttft.records import Result, Selection
 
-NAMES = {"sift": "SIFT"}
+NAMES = {"sift": "SIFT", "itl": "ITL", "mmr": "MMR"}
 PLACES = {"out"}  # keys that say where a run is, not what it is
 KEYS_IN_LABEL = 3
 Key = tuple[str, str, int]
@@ -110,11 +110,15 @@ def _group(score: str, model: str, runs: list[Run]) -> Group:
 
 
 def plain_label(config: dict, folder: Path) -> str:
-    """The strategy as people call it; "adaptive ..." when the adaptive rule is on; the folder's name without one."""
+    """The strategy as people call it, with the rule that ends it; the folder's name without a strategy."""
     strategy = config.get("strategy")
     if not strategy:
         return folder.name
     name = NAMES.get(str(strategy), str(strategy))
+    if config.get("budget_steps") is not None:
+        return f"budget {name}"
+    if config.get("policy") is not None:
+        return f"calibrated {name}"
     return f"adaptive {name}" if config.get("alpha") is not None else name
 
 

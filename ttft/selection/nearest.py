@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ttft.selection.picks import Picks, check
+from ttft.selection.picks import TIE, Picks, check
 
 
 def nearest(pool: np.ndarray, query: np.ndarray, n: int) -> Picks:
@@ -17,5 +17,7 @@ def nearest(pool: np.ndarray, query: np.ndarray, n: int) -> Picks:
     """
     pool, query = check(pool, query, n)
     scores = (pool @ query.T).sum(1)
-    order = np.argsort(-scores, kind="stable")[:n]
+    by_score = np.argsort(-scores, kind="stable")
+    ties = np.cumsum(np.diff(-scores[by_score], prepend=-np.inf) > TIE)  # number of each run of equal scores
+    order = by_score[np.lexsort((by_score, ties))][:n]
     return Picks(order, scores[order], None, "n" if len(order) == n else "pool")

@@ -119,20 +119,30 @@ class VectorIndex:
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Scores (m, min(k, rows)) and row numbers of the nearest rows to queries (m,d), best first.
 
-        Equal scores come in the order of the row numbers, whatever the sharding.
+        Equal scores come in the order of the row numbers, whatever the sharding. Approximate indexes may find fewer:
+        row -1.
         """
         found = [(s.start, *faiss_index.search(s.index, queries, k)) for s in self.shards]
         scores = np.concatenate([sc for _, sc, _ in found], axis=1)
-        ids = np.concatenate([ids + start for start, _, ids in found], axis=1).astype(np.int64)
+        ids = np.concatenate([np.where(ids < 0, -1, ids + start) for start, _, ids in found], axis=1).astype(np.int64)
         order = np.lexsort((ids, -scores), axis=1)[:, : min(k, self.rows)]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
-    def vectors(self, ids: Sequence[int]) -> np.ndarray:
-        """The stored vectors of some rows, (len(ids), d) float32."""
+    def vectors(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The stored vectors of some rows, (len(ids), d) float32. Raises IndexError for a row that is not there."""
+        ids = np.asarray(ids, dtype=np.int64)
         out = np.empty((len(ids), self.dimension), dtype=np.float32)
-        for place, (shard, row) in enumerate(map(self._locate, ids)):
-            out[place] = shard.vectors[row]
+        if len(ids) and not 0 <= ids.min() <= ids.max() < self.rows:
+            raise IndexError(f"rows {ids.min()} to {ids.max()} of an index of {self.rows} rows")
+        for shard in self.shards:
+            here = np.flatnonzero((ids >= shard.start) & (ids < shard.start + shard.rows))
+            if len(here):
+                out[here] = shard.vectors[ids[here] - shard.start]
         return out
+
+    def vector_blocks(self) -> list[np.ndarray]:
+        """All vectors as stored, memory-mapped: one array (rows,d) per shard, in the order of the rows."""
+        return [shard.vectors for shard in self.shards]
 
     def documents(self, ids: Sequence[int]) -> list[Document]:
         return [self._document(*self._locate(i)) for i in ids]

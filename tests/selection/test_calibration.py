@@ -1,0 +1,114 @@
+"""The policy and its fit: a known law of gains is found again, noise is not, and the file keeps every bit."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ttft.errors import TtftError
+from ttft.selection.calibration import Scored, calibrate, fit, rank_correlation
+from ttft.selection.policy import CalibratedRule, GainPolicy, features
+from ttft.selection.sift import select_sift
+
+
+def prompts(count: int, law, seed: int = 0, noise: float = 0.0, steps: int = 20) -> list[Scored]:
+    """Prompts of different nearness whose n-th step gains law(n, s_n), plus noise."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        floor = rng.uniform(0.3, 0.9)
+        sigma = floor + (1 - floor) * np.exp(-np.arange(steps + 1) / 4)
+        gains = law(np.arange(1, steps + 1), sigma[1:]) + noise * rng.normal(size=steps)
+        bits = np.concatenate([[2.0], 2.0 - np.cumsum(gains)])
+        scored = np.array([0, 1, 2, 5, 10, 15, 20])
+        made.append(Scored(sigma * rng.uniform(0.5, 2), scored, bits[scored], int(rng.integers(500, 3000))))
+    return made
+
+
+def near_prompts_gain(n, s):
+    return 0.02 * (0.8 - s) / np.sqrt(n)
+
+
+def test_a_law_of_sigma_is_found_again_on_prompts_that_were_left_out():
+    result = calibrate(prompts(80, near_prompts_gain, noise=0.001))
+    assert result.correlation > 0.9 and result.interval[0] > 0.85 and "sigma" in result.policy.curves
+    fresh = prompts(40, near_prompts_gain, seed=9)
+    predicted = [result.policy.gains(p.sigma).sum() for p in fresh]
+    assert rank_correlation(np.array(predicted), np.array([p.gains().sum() for p in fresh]))[0] > 0.9
+    # the rule takes fewer steps and keeps what it was asked to keep
+    assert result.rule_steps < result.full_steps == 20 and result.rule_gain >= 0.95 * result.full_gain
+
+
+def test_where_there_is_nothing_to_learn_the_interval_says_so():
+    result = calibrate(prompts(60, lambda n, s: 0.0 * s, noise=0.01))
+    assert result.interval[0] < 0 < result.interval[1]
+
+
+def test_curves_go_the_way_the_theory_says():
+    policy = fit(prompts(60, lambda n, s: 0.02 * s, noise=0.001), ("n", "sigma"))  # the reverse law
+    for name, (_, y) in policy.curves.items():
+        assert (np.diff(y) <= 1e-12).all(), name
+    assert np.ptp(policy.curves["sigma"][1]) < 0.003  # so that curve is flat
+
+
+def test_the_scale_of_sigma_does_not_matter():
+    sigma = np.array([1.0, 0.8, 0.7])
+    for name, values in features(sigma).items():
+        assert np.allclose(values, features(3 * sigma)[name]), name
+    assert features(np.array([2.0, 1.0]))["slope"].tolist() == [0.5]
+    assert all(len(v) == 0 for v in features(np.zeros(1)).values())
+
+
+def test_a_policy_survives_its_file_bit_for_bit():
+    policy = calibrate(prompts(30, near_prompts_gain, noise=0.001)).policy
+    data = json.loads(json.dumps(policy.to_json() | {"facts": {"lambda_": 1.0}}))
+    sigma = np.linspace(1, 0.2, 21)
+    assert np.array_equal(GainPolicy.from_json(data).gains(sigma), policy.gains(sigma))
+    assert GainPolicy.from_json(data).min_gain == policy.min_gain
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 7},
+        {"curves": {"n": {"x": [2, 1], "y": [0, 0]}}},
+        {"curves": {"mood": {"x": [1], "y": [0]}}},
+        {"curves": {"n": {"x": [1]}}},
+        {"intercept": None},
+        {"facts": {}},
+    ],
+)
+def test_a_damaged_policy_is_refused(change):
+    good = GainPolicy(0.0, {"n": (np.ones(1), np.ones(1))}, 0.0, {"lambda_": 1.0}).to_json()
+    GainPolicy.from_json(good)
+    with pytest.raises(ValueError):
+        GainPolicy.from_json(good | change)
+
+
+def test_the_rule_stops_before_the_first_step_that_promises_too_little():
+    policy = GainPolicy(0.0, {"n": (np.array([1.0, 5.0]), np.array([4.0, 0.0]))}, min_gain=1.5)
+    rng = np.random.default_rng(0)
+    pool, query = rng.normal(size=(30, 8)), rng.normal(size=8)
+    full, stopped = select_sift(pool, query, 10), select_sift(pool, query, 10, stop=CalibratedRule(policy))
+    assert stopped.stopped_because == "gain" and len(stopped.variances) == 4  # gains 4, 3, 2, then 1
+    assert stopped.order.tolist() == full.order[:3].tolist()
+    nothing = select_sift(pool, query, 10, stop=CalibratedRule(GainPolicy(-1.0, {})))
+    assert len(nothing.order) == 0 and len(nothing.variances) == 1
+
+
+def test_the_same_prompts_give_the_same_policy_and_another_seed_other_folds():
+    made = prompts(40, near_prompts_gain, noise=0.005)
+    first, again, other = calibrate(made, seed=1), calibrate(made, seed=1), calibrate(made, seed=2)
+    assert first.policy.to_json() == again.policy.to_json() and first.correlation == again.correlation
+    assert first.correlation != other.correlation
+
+
+def test_too_few_prompts_are_refused():
+    made = prompts(9, near_prompts_gain)
+    with pytest.raises(TtftError, match="9 prompts"):
+        calibrate(made)
+    unscored = [Scored(np.ones(1), np.zeros(1, int), np.ones(1), 10)] * 20  # pools that were empty
+    with pytest.raises(TtftError, match="0 prompts"):
+        calibrate(unscored)
