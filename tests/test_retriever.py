@@ -191,8 +191,9 @@ def test_without_k_the_whole_index_is_the_pool(index, query):
         _, rows, found, _ = Retriever(index, lambda_=0.1).search(query, N=7, K=None, threads=threads)
         full = select_sift(everything, query, 7, lambda_=0.1)
         assert rows.tolist() == full.order.tolist() and np.array_equal(found, everything[rows])
-    near = Retriever(index, strategy="nearest").search(query, N=5, K=None)[1]
-    assert near.tolist() == nearest(everything, query, 5).order.tolist()
+    for target in (query, index.vectors([3, 30, 60])):
+        near = Retriever(index, strategy="nearest").search(target, N=5, K=None)[1]
+        assert near.tolist() == nearest(everything, target, 5).order.tolist()
 
 
 def test_lambda_auto_is_each_pools_own(vectors, queries):

@@ -132,7 +132,10 @@ class Retriever:
             return self._choose_from_all(query, n, threads)
         started = time.perf_counter()
         rng = np.random.default_rng([self.seed, key])
-        ids, pool = self._pools([query], k, [rng])[0]
+        if k is None and self.strategy == "nearest":  # the nearest of all rows to the sum: what it ranks by
+            ids, pool = self._pools([query.sum(0, keepdims=True)], max(n, 1), [rng])[0]
+        else:
+            ids, pool = self._pools([query], k, [rng])[0]
         searched = time.perf_counter()
         lambda_ = self._lambda(pool)
         known = {"lambda_": lambda_, "stop": self.stop, "rng": rng, "relevance": self.relevance}

@@ -97,3 +97,16 @@ def test_the_curve_is_drawn_from_its_first_value_down():
 
     assert sparkline([1.0, 0.75, 0.5, 0.0], 0.0) == "█▆▅▁"
     assert sparkline([1.0, 1.0], 1.0) == "██" and len(sparkline([1.0 - i / 60 for i in range(51)], 0.1)) <= 24
+
+
+def test_all_of_the_index_may_be_the_pool(run_ttft, index_folder, capsys):
+    command = ("select", index_folder, "--prompt", sentences(1, 5), "-n", 5, "--no-texts", "--lambda", 0.1)
+    for strategy in ("sift", "nearest"):
+        found = []
+        for k in ("all", 10**6):
+            assert run_ttft(*command, "-k", k, "--strategy", strategy) == 0
+            found.append(json.loads(capsys.readouterr().out)["ids"])
+        assert found[0] == found[1]
+    for wrong in (("-k", "all", "--strategy", "mmr"), ("-k", "0"), ("-k", "some")):
+        assert run_ttft(*command, *wrong) == 2
+        assert "k" in capsys.readouterr().err

@@ -124,7 +124,8 @@ class Selector:
         timer = Timer(self.device)
         with timer("embed"):
             vectors = self.embedder.encode(self._query_pieces(query))
-        choice = retriever.choose(vectors, n=n, k=self.config.k, key=int(sha256_text(query)[:8], 16))
+        k = None if self.config.k == "all" else self.config.k
+        choice = retriever.choose(vectors, n=n, k=k, key=int(sha256_text(query)[:8], 16))
         return Selection(
             prompt_id=prompt_id,
             strategy=strategy,

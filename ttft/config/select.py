@@ -29,8 +29,8 @@ class SelectionFields(CorpusFields):
     """How texts are chosen."""
     n: int = Field(20, ge=0)
     """Texts to choose, one gradient step each; the most, where a rule may stop sooner."""
-    k: int = Field(200, ge=1)
-    """Nearest neighbours among which to choose."""
+    k: Annotated[int, Field(ge=1)] | Literal["all"] = 200
+    """Nearest neighbours among which to choose; all: the whole index, in one pass for every text that sift takes."""
     lambda_: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
     """SIFT's noise: small spreads, large stays near; auto: from each pool. Default: vetted for the embedder, else
     0.01"""
@@ -77,6 +77,12 @@ class SelectionFields(CorpusFields):
             )
         if (self.stop == "never" and (self.alpha or self.policy)) or (self.stop == "uncertainty" and self.policy):
             raise ValueError(f"stop {self.stop} contradicts {'policy' if self.policy else 'alpha'}; leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _a_pool_has_a_spectrum(self) -> Self:
+        if self.k == "all" and (self.lambda_ == "auto" or self.strategy not in ("sift", "nearest", "uniform")):
+            raise ValueError("k all is for sift, nearest and uniform, and needs a number for lambda; give -k 200")
         return self
 
     def rule(self) -> str:
