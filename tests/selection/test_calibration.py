@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ttft.errors import TtftError
+from ttft.selection.budget import spread
 from ttft.selection.calibration import Scored, calibrate, fit, rank_correlation
-from ttft.selection.policy import CalibratedRule, GainPolicy, features
+from ttft.selection.policy import CalibratedRule, GainPolicy, features, worthwhile
 from ttft.selection.sift import select_sift
 
 
@@ -87,15 +88,27 @@ def test_a_damaged_policy_is_refused(change):
         GainPolicy.from_json(good | change)
 
 
-def test_the_rule_stops_before_the_first_step_that_promises_too_little():
+def test_the_rule_keeps_the_steps_that_are_worth_their_price():
     policy = GainPolicy(0.0, {"n": (np.array([1.0, 5.0]), np.array([4.0, 0.0]))}, min_gain=1.5)
     rng = np.random.default_rng(0)
     pool, query = rng.normal(size=(30, 8)), rng.normal(size=8)
-    full, stopped = select_sift(pool, query, 10), select_sift(pool, query, 10, stop=CalibratedRule(policy))
+    full, stopped = select_sift(pool, query, 10), select_sift(pool, query, 10, stop=CalibratedRule(policy, 10))
     assert stopped.stopped_because == "gain" and len(stopped.variances) == 4  # gains 4, 3, 2, then 1
     assert stopped.order.tolist() == full.order[:3].tolist()
-    nothing = select_sift(pool, query, 10, stop=CalibratedRule(GainPolicy(-1.0, {})))
+    nothing = select_sift(pool, query, 10, stop=CalibratedRule(GainPolicy(-1.0, {}), 10))
     assert len(nothing.order) == 0 and len(nothing.variances) == 1
+    everything = select_sift(pool, query, 10, stop=CalibratedRule(GainPolicy(1.0, {}), 10))
+    assert everything.stopped_because == "n" and everything.order.tolist() == full.order.tolist()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_worthwhile_is_the_best_of_all_lengths_and_what_a_budget_would_give(seed):
+    rng = np.random.default_rng(seed)
+    gains, price = rng.normal(size=12), rng.normal()
+    totals = [sum(gains[:n] - price) for n in range(13)]
+    assert worthwhile(gains, price) == totals.index(max(totals))
+    assert worthwhile(gains, price) == spread([gains - price], 12)[0]  # the heap, with a price for budget
+    assert worthwhile(np.array([1.0, 0.0, 5.0]), 1.5) == 3 and worthwhile(np.zeros(0), 0.0) == 0
 
 
 def test_the_same_prompts_give_the_same_policy_and_another_seed_other_folds():

@@ -113,7 +113,7 @@ def _summary(c: Calibration, path: Path, run: Run) -> str:
         f"(95% interval {c.interval[0]:.2f} to {c.interval[1]:.2f})",
         f"  all steps:  {c.full_steps:.1f} a prompt, gain {c.full_gain:.4f} bits per byte",
         f"  this rule:  {c.rule_steps:.1f} a prompt, gain {c.rule_gain:.4f} "
-        f"(a step must promise more than {c.policy.min_gain:.5f})",
+        f"(a step must be worth {c.policy.min_gain:.5f})",
         f"{path}; next: ttft finetune-eval INDEX --policy {path} ..., with --budget-steps S to spread a budget",
     )
     return "\n".join(lines)

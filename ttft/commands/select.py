@@ -67,7 +67,7 @@ def _print_table(prompt: Prompt, selection: Selection, documents: list[Document]
     console.print(table)
     reason = {
         "n": "all asked for", "pool": "the pool is used up", "uncertainty": "the adaptive rule stopped",
-        "gain": "the policy expects no more of a further step",
+        "gain": "the policy expects too little of further steps",
     }  # fmt: skip
     distinct = len(set(selection.ids))
     console.print(

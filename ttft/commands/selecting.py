@@ -73,7 +73,9 @@ class Selector:
             note(f"{config.index} is not finished: using the {self.index.rows:,} pieces that are there")
         self.policy = read_policy(config.policy) if config.policy is not None else None
         self.lambda_ = self._lambda(made["name"])
-        stop = CalibratedRule(self.policy) if self.policy is not None and config.rule() == "calibrated" else None
+        stop = (
+            CalibratedRule(self.policy, config.n) if self.policy is not None and config.rule() == "calibrated" else None
+        )
         self.retriever = Retriever(
             self.index,
             self.lambda_,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ttft.errors import MissingArtifact, TtftError
-from ttft.selection.policy import FEATURES, GainPolicy, features
+from ttft.selection.policy import FEATURES, GainPolicy, features, worthwhile
 
 SWEEPS = 5
 RESAMPLES = 2000
@@ -163,7 +163,7 @@ def _threshold(prompts: Sequence[Scored], predicted: Sequence[np.ndarray], keep:
     grid = np.unique(np.quantile(np.concatenate(predicted), np.linspace(0, 1, 101)))
     chosen = None
     for threshold in [grid[0] - 1e-6, *grid]:
-        kept = [int(np.argmax(g <= threshold)) if (g <= threshold).any() else len(g) for g in predicted]
+        kept = [worthwhile(g, threshold) for g in predicted]
         gain = _total(prompts, kept)
         if chosen is None or gain >= wanted:
             chosen = float(threshold), float(np.mean(kept)), gain

@@ -70,13 +70,28 @@ class GainPolicy:
         return policy
 
 
+def worthwhile(gains: np.ndarray, price: float) -> int:
+    """How many first steps to take when each costs `price`: the shortest of those with the largest sum of gain - price.
+
+    A step that promises little is taken when what lies behind it makes up for it. gains (t,) -> 0..t.
+    """
+    return int(np.argmax(np.concatenate([[0.0], np.cumsum(gains - price)])))
+
+
 @dataclass(frozen=True)
 class CalibratedRule:
-    """Stop before the first step that promises no more than policy.min_gain. It may keep nothing at all: then the base
-    model answers."""
+    """Of `most` picks keep those that are worth policy.min_gain each (`worthwhile`).
+
+    To see what lies behind a step, all picks are made first: selection costs a thousandth of training. It may keep none:
+    then the base model answers.
+    """
 
     policy: GainPolicy
+    most: int
     reason: str = "gain"
 
     def __call__(self, sigma: np.ndarray) -> int | None:
-        return len(sigma) - 2 if self.policy.gains(sigma)[-1] <= self.policy.min_gain else None
+        if len(sigma) - 1 < self.most:
+            return None
+        keep = worthwhile(self.policy.gains(sigma), self.policy.min_gain)
+        return keep if keep < self.most else None
