@@ -82,8 +82,8 @@ def worthwhile(gains: np.ndarray, price: float) -> int:
 class CalibratedRule:
     """Of `most` picks keep those that are worth policy.min_gain each (`worthwhile`).
 
-    To see what lies behind a step, all picks are made first: selection costs a thousandth of training. It may keep none:
-    then the base model answers.
+    To see what lies behind a step, all picks are made first: selection costs a thousandth of training. It may keep
+    none: then the base model answers.
     """
 
     policy: GainPolicy
