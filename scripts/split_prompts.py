@@ -34,6 +34,9 @@ def main() -> None:
     parser.add_argument("--report", type=int, default=100)
     parser.add_argument("--choose", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--never-report", help="documents that settings were chosen on before: none of them is reported"
+    )
     args = parser.parse_args()
 
     groups: dict[str, list[Text]] = defaultdict(list)
@@ -42,8 +45,13 @@ def main() -> None:
     groups = dict(sorted(groups.items()))
     for group in groups.values():
         random.Random(args.seed).shuffle(group)
+    seen = {t.text for t in read_texts(args.never_report, problems=Problems())} if args.never_report else set()
+    kept = {name: [t for t in group if t.text in seen] for name, group in groups.items()}
+    groups = {name: [t for t in group if t.text not in seen] for name, group in groups.items()}
     args.out.mkdir(parents=True, exist_ok=True)
     for name, count in (("report", args.report), ("choose", args.choose)):
+        if name == "choose":  # what was seen before first: the last of a group is taken first
+            groups = {subset: group + kept[subset] for subset, group in groups.items()}
         chosen = take(groups, count)
         with open(args.out / f"{name}.jsonl", "w", encoding="utf-8") as out:
             for t in chosen:
