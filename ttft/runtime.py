@@ -46,24 +46,29 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def workers(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """A pool of `threads` threads (default: all cores) whose matrix products take one core each.
-
-    Left alone, every product in every thread would be cut up again by BLAS for all cores. The limit holds for the
-    process; the last pool to close lifts it.
-    """
+def one_blas_thread() -> Iterator[None]:
+    """Matrix products of numpy inside take one core each. The limit holds for the process; the last user lifts it."""
     with _blas.lock:
         _blas.users += 1
         if _blas.users == 1:
             _blas.limit = _blas.controller.limit(limits=1, user_api="blas")
     try:
-        with ThreadPoolExecutor(threads or cores()) as pool:
-            yield pool
+        yield
     finally:
         with _blas.lock:
             _blas.users -= 1
             if _blas.users == 0:
                 _blas.limit.restore_original_limits()
+
+
+@contextlib.contextmanager
+def workers(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """A pool of `threads` threads (default: all cores) whose matrix products take one core each.
+
+    Left alone, every product in every thread would be cut up again by BLAS for all cores.
+    """
+    with one_blas_thread(), ThreadPoolExecutor(threads or cores()) as pool:
+        yield pool
 
 
 class _Blas:
