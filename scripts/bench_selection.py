@@ -61,8 +61,8 @@ def measure(runs: dict[str, Callable], cases: Sequence, repeats: int) -> tuple[d
     answers: dict[str, list] = {}
     for repeat in range(repeats + 1):
         answers = {name: [] for name in runs}
-        for case in cases:
-            for name, run in runs.items():
+        for name, run in runs.items():  # all cases one after the other, as prompts come
+            for case in cases:
                 started = time.perf_counter()
                 answer = run(case)
                 took = time.perf_counter() - started
