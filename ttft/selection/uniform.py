@@ -1,6 +1,6 @@
 """Uniform: n vectors drawn from the pool without replacement. The baseline that any selection must beat.
 
-The pool that the commands give is the query's K nearest; `ttft` draws from the whole index when K is the index's size.
+The retriever gives this strategy a pool of K rows drawn at random from the whole index, not the query's K nearest.
 """
 
 from __future__ import annotations
