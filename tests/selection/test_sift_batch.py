@@ -11,6 +11,7 @@ from selection.pools import LAMBDAS, assert_same, make_pool
 
 from ttft.selection import sift_batch as module
 from ttft.selection.picks import Picks
+from ttft.selection.posterior import GRAM_UP_TO
 from ttft.selection.sift import select_sift
 from ttft.selection.sift_batch import _lockstep, sift_batch
 from ttft.selection.stopping import Stop, UncertaintyRule
@@ -122,7 +123,9 @@ def test_groups_and_threads_change_nothing_and_the_order_is_that_of_the_prompts(
     monkeypatch.setattr(module, "_lockstep", counting)
     assert_all_same(sift_batch(pools, queries, n, lambda_=lambdas, stop=rule, threads=threads), expected)
     assert sizes == [20]
-    monkeypatch.setattr(module, "GROUP_BYTES", at_once * 8 * pools[0].size + 7)
+    k, d = pools[0].shape
+    per_prompt = 8 * k * (k if rule is None and k <= GRAM_UP_TO * n else d)  # what is read for every pick
+    monkeypatch.setattr(module, "GROUP_BYTES", at_once * per_prompt + 7)
     assert_all_same(sift_batch(pools, queries, n, lambda_=lambdas, stop=rule, threads=threads), expected)
     assert sorted(sizes[1:]) == sorted([at_once] * (20 // at_once) + [20 % at_once] * (20 % at_once > 0))
 

@@ -2,8 +2,8 @@
 
 One code for numpy arrays (CPU) and torch tensors (CPU or GPU); everything in float64, so the picks are those of
 `sift.py`. What makes it faster than one prompt after the other: a step costs a few calls for all prompts and not for
-each. On the CPU the prompts go in groups whose pools fit in the cache, each group in a thread: a pool is read again
-for every pick.
+each. On the CPU the prompts go in groups, each group in a thread, such that what is read again for every pick stays in
+the cache: the inner products of small pools, made ahead as in `posterior.py`, or the pools.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 
 from ttft.runtime import workers
 from ttft.selection.picks import TIE, Picks, check_count, check_lambda
+from ttft.selection.posterior import GRAM_UP_TO
 from ttft.selection.stopping import Stop
 
-GROUP_BYTES = 6 << 20  # of float64 pools: what two threads can hold in a third-level cache of some 16 MB and more
+GROUP_BYTES = 6 << 20  # read for every pick: what two threads can hold in a third-level cache of some 16 MB and more
 
 
 def sift_batch(
@@ -56,7 +57,8 @@ def sift_batch(
         pools, queries = _array(pools), _array(queries)
     if len(pools) == 0:
         return []
-    size = len(pools) if on_gpu else max(1, GROUP_BYTES // max(1, 8 * pools[0].size))
+    per_prompt = 8 * pools.shape[1] * (pools.shape[1] if _ahead(pools, n, stop) else pools.shape[2])
+    size = len(pools) if on_gpu else max(1, GROUP_BYTES // max(1, per_prompt))
     groups = [slice(start, start + size) for start in range(0, len(pools), size)]
 
     def one(group: slice) -> list[Picks]:
@@ -72,7 +74,7 @@ def sift_batch(
 
 def _lockstep(pools: Any, queries: Any, n: int, lambdas: np.ndarray, stop: Stop | None) -> list[Picks]:
     """One group. Prompts that a rule has stopped are taken out as soon as they are half of those still computed."""
-    state = _State(pools, queries, n, lambdas)
+    state = _State(pools, queries, n, lambdas, ahead=_ahead(pools, n, stop))
     batch, width = len(pools), n if state.candidates else 0
     order, scores = np.empty((batch, width), dtype=np.int64), np.empty((batch, width))
     variances = np.empty((batch, width + 1))
@@ -104,22 +106,37 @@ def _lockstep(pools: Any, queries: Any, n: int, lambdas: np.ndarray, stop: Stop 
     ]
 
 
+def _ahead(pools: Any, n: int, stop: Stop | None) -> bool:
+    """Whether all inner products of a pool are made first: on the CPU, for small pools, where no rule ends early."""
+    return isinstance(pools, np.ndarray) and stop is None and pools.shape[1] <= GRAM_UP_TO * n
+
+
 class _State:
     """The arrays of `posterior.Posterior`, with a leading axis of prompts; numpy or torch, by what the pools are."""
 
-    def __init__(self, pools: Any, queries: Any, n: int, lambdas: np.ndarray) -> None:
+    def __init__(self, pools: Any, queries: Any, n: int, lambdas: np.ndarray, *, ahead: bool = False) -> None:
         self.xp = np if isinstance(pools, np.ndarray) else _torch()
-        self.pools, queries = self._double(pools), self._double(queries)
-        if not bool(self.xp.isfinite(self.pools).all() and self.xp.isfinite(queries).all()):
-            raise ValueError("a pool or a query holds numbers that are not finite")
-        self.lambdas = self._like(lambdas)[:, None]
+        self.device = None if self.xp is np else pools.device
+        queries, self.lambdas = self._double(queries), self._like(lambdas)[:, None]
+        if not bool(self.xp.isfinite(queries).all()):
+            raise ValueError("a query holds numbers that are not finite")
         batch, self.candidates, _ = pools.shape
-        self.noisy = self.xp.einsum("bkd,bkd->bk", self.pools, self.pools) + self.lambdas
-        self.covariance = queries @ self.xp.swapaxes(self.pools, 1, 2)  # (B,m,K)
+        self.gram: np.ndarray | None = None
+        self.pools: Any = None
+        if ahead:
+            self.gram, self.covariance = _products(pools, queries)
+            squares = np.diagonal(self.gram, axis1=1, axis2=2)
+        else:
+            self.pools = self._double(pools)
+            if not bool(self.xp.isfinite(self.pools).all()):
+                raise ValueError("a pool holds numbers that are not finite")
+            self.covariance = queries @ self.xp.swapaxes(self.pools, 1, 2)  # (B,m,K)
+            squares = self.xp.einsum("bkd,bkd->bk", self.pools, self.pools)
+        self.noisy = squares + self.lambdas
         variance = self.xp.einsum("bmd,bmd->b", queries, queries)
         self.variance, self.tie = _numpy(variance), TIE * variance[:, None]
         self.factor = self.xp.empty(
-            (batch, self.candidates, n), dtype=self.xp.float64, device=self.pools.device
+            (batch, self.candidates, n), dtype=self.xp.float64, device=self.device
         )  # one column per observation: what a pick needs of it is then one row
         self.observed = 0
         self.rows = self._like(np.arange(batch))
@@ -128,7 +145,7 @@ class _State:
         return x.astype(np.float64) if self.xp is np else x.double()
 
     def _like(self, x: np.ndarray) -> Any:
-        return x if self.xp is np else self.xp.as_tensor(x.copy(), device=self.pools.device)
+        return x if self.xp is np else self.xp.as_tensor(x.copy(), device=self.device)
 
     def choose(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions (B,) of the first largest reductions of variance, and the reductions."""
@@ -144,7 +161,10 @@ class _State:
 
     def observe(self, best: np.ndarray) -> None:
         rows, best = self.rows, self._like(best)
-        new = (self.pools @ self.pools[rows, best][:, :, None])[:, :, 0]
+        if self.gram is not None:
+            new = self.gram[rows, best]
+        else:
+            new = (self.pools @ self.pools[rows, best][:, :, None])[:, :, 0]
         if self.observed:
             known = self.factor[:, :, : self.observed]
             new -= (known @ known[rows, best][:, :, None])[:, :, 0]
@@ -159,11 +179,24 @@ class _State:
         self.observed += 1
 
     def retain(self, alive: np.ndarray) -> None:
-        """Go on with these rows only."""
+        """Go on with these rows only: where a rule ends prompts, and so where nothing was made ahead."""
         keep = self._like(alive)
         for name in ("pools", "lambdas", "noisy", "covariance", "tie", "factor"):
             setattr(self, name, getattr(self, name)[keep])
         self.rows = self._like(np.arange(len(alive)))
+
+
+def _products(pools: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inner products of each pool with itself (B,K,K) and with its query (B,m,K); one pool at a time is widened."""
+    gram = np.empty((*pools.shape[:2], pools.shape[1]))
+    covariance = np.empty((*queries.shape[:2], pools.shape[1]))
+    for b, (pool, query) in enumerate(zip(pools, queries, strict=True)):
+        wide = pool.astype(np.float64)
+        if not np.isfinite(wide).all():
+            raise ValueError("a pool holds numbers that are not finite")
+        np.matmul(wide, wide.T, out=gram[b])
+        np.matmul(query, wide.T, out=covariance[b])
+    return gram, covariance
 
 
 def _array(x: Any) -> np.ndarray:
