@@ -64,6 +64,7 @@ class Result:
     steps and nats have equal length: nats[i] is the negative log-likelihood (natural log) of the scored text after
     steps[i] gradient steps; steps[0] is 0, the base model. bytes and tokens are those of exactly the scored text.
     kept is "tuned" or "base": which model answers (without a guard: "tuned" whenever a step was taken).
+    failed says why the base answers where a loss or a score was not finite; "" where nothing failed.
     """
 
     prompt_id: str
@@ -80,6 +81,7 @@ class Result:
     kept: str
     losses: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
 
     def to_json(self) -> dict:
         return asdict(self)

@@ -26,6 +26,15 @@ def content(folder) -> list[dict]:
     return [{k: v for k, v in r.items() if k != "seconds"} for r in read_lines(folder / "results.jsonl")]
 
 
+def assert_same(ours: list[dict], expected: list[dict]) -> None:
+    """The same records in the same order. With LoRA a prompt's last bits may tell who was beside it, no more."""
+    floats = ("nats", "losses")
+    for a, b in zip(ours, expected, strict=True):
+        assert {k: v for k, v in a.items() if k not in floats} == {k: v for k, v in b.items() if k not in floats}
+        for key in floats:
+            assert a[key] == pytest.approx(b[key], rel=1e-5)
+
+
 def test_results_hold_what_the_library_computes(tmp_path, run_ttft, index_folder, prompts_file, lm_folder, capsys):
     assert run_ttft(*arguments(index_folder, prompts_file, tmp_path / "r", lm_folder)) == 0
     assert "4 prompts (4 new)" in capsys.readouterr().out
@@ -79,9 +88,8 @@ def test_again_does_only_what_is_missing(tmp_path, run_ttft, index_folder, promp
     assert run_ttft(*command) == 0
     assert "4 prompts (1 new)" in capsys.readouterr().out
     assert content(tmp_path / "r")[:3] == expected
-    assert content(tmp_path / "r") == [
-        {k: v for k, v in json.loads(x).items() if k != "seconds"} for x in before.splitlines()
-    ]
+    lines = [json.loads(x) for x in before.splitlines()]
+    assert_same(content(tmp_path / "r"), [{k: v for k, v in x.items() if k != "seconds"} for x in lines])
     assert len(read_lines(tmp_path / "r" / "selections.jsonl")) == 4
 
 
@@ -125,7 +133,10 @@ def test_methods_and_the_adaptive_rule(tmp_path, run_ttft, index_folder, prompts
     command = arguments(index_folder, prompts_file, tmp_path / "r", lm_folder, "--alpha", 0.9, "--set", "n=12", *more)
     command[command.index("-n") + 1] = 12
     assert run_ttft(*command) == 0
-    for result, selection in zip(content(tmp_path / "r"), read_lines(tmp_path / "r" / "selections.jsonl"), strict=True):
+    selections = {s["prompt_id"]: s for s in read_lines(tmp_path / "r" / "selections.jsonl")}
+    assert len(content(tmp_path / "r")) == len(selections) == 4
+    for result in content(tmp_path / "r"):  # in the order in which they end
+        selection = selections[result["prompt_id"]]
         taken = len(selection["ids"])
         assert result["steps"][-1] == taken == len(result["losses"])
         assert (taken < 12) == (selection["stopped_because"] == "uncertainty")
@@ -139,9 +150,10 @@ def test_no_steps_is_the_base(tmp_path, run_ttft, index_folder, prompts_file, lm
     assert all(r["kept"] == "base" and r["steps"] == [0] and r["ids"] == [] for r in content(tmp_path / "r"))
 
 
-def test_killed_runs_end_as_the_undisturbed_one(tmp_path, run_ttft, index_folder, prompts_file, lm_folder):
+@pytest.mark.parametrize("method", [("--method", "lora"), ("--method", "full")])
+def test_killed_runs_end_as_the_undisturbed_one(method, tmp_path, run_ttft, index_folder, prompts_file, lm_folder):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    more = ("--set", "n=60", "--set", "max_length=64")
+    more = ("--set", "n=60", "--set", "max_length=64", "--set", "slots=2", *method)
     assert run_ttft(*arguments(index_folder, prompts_file, undisturbed, lm_folder, *more)) == 0
     kills = 0
     for wanted in (1, 2):
@@ -155,7 +167,9 @@ def test_killed_runs_end_as_the_undisturbed_one(tmp_path, run_ttft, index_folder
         )
     assert kills >= 1 and len(content(killed)) < 4
     assert run_ttft(*arguments(index_folder, prompts_file, killed, lm_folder, *more)) == 0
-    assert content(killed) == content(undisturbed)  # the same picks and, to the last bit, the same nats
+    assert_same(content(killed), content(undisturbed))
+    if "full" in method:
+        assert content(killed) == content(undisturbed)  # to the last bit
     picks = [s["ids"] for s in read_lines(killed / "selections.jsonl")]
     assert picks == [s["ids"] for s in read_lines(undisturbed / "selections.jsonl")]
 

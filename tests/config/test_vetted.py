@@ -15,15 +15,17 @@ def config(**values) -> FinetuneEvalConfig:
 
 
 def test_the_embedded_model_has_its_own_settings_for_either_method():
-    full, lora = VETTED_TRAINING["embedded"]
-    assert config().training() == full and config(method="full").training() == full
-    assert config(method="lora").training() == lora and lora["vocabulary"] == "lora"
-    assert config(lr=0.5).training() == full | {"lr": 0.5}
+    lora, full = VETTED_TRAINING["embedded"]
+    assert config().training() == lora and config(method="lora").training() == lora
+    assert config(method="full").training() == full and lora["vocabulary"] == "lora"
+    assert config(lr=0.5, rank=3).training() == lora | {"lr": 0.5, "rank": 3}
+    assert config(method="full", rank=3).training() == full
     assert config(method="lora", vocabulary="off").training() == lora | {"vocabulary": "off"}
 
 
 def test_other_models_get_the_general_ones():
-    assert training_for("gpt2", None) == {"method": "lora", "vocabulary": "off", "lr": LEARNING_RATE["lora"]}
+    general = {"method": "lora", "rank": 16, "vocabulary": "off", "lr": LEARNING_RATE["lora"], "warm_down": 1.0}
+    assert training_for("gpt2", None) == general
     assert training_for("gpt2", "full")["lr"] == 5e-5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -91,10 +92,9 @@ def _check_texts(prompts: list[Prompt], known: dict[str, dict], folder: Path) ->
 
 
 def _bpb(results: Any) -> str:
-    import math
-
     size = math.log(2) * sum(r["bytes"] for r in results)
-    base, tuned = sum(r["nats"][0] for r in results), sum(r["nats"][-1] for r in results)
+    base = sum(r["nats"][0] for r in results)
+    tuned = sum(r["nats"][0 if r["kept"] == "base" else -1] for r in results)
     return f"BPB {base / size:.4f} -> {tuned / size:.4f} ({100 * tuned / base:.1f}% of base)"
 
 
@@ -112,11 +112,10 @@ class Run:
 
     config: FinetuneEvalConfig
     selector: Any
-    trainable: Any
+    learner: Any
     tokenizer: Any
     window: int
     dtype: Any
-    score_dtype: Any
     training: dict
     encodings: dict[str, Any] = field(default_factory=dict)
     planned: dict[str, Selection] = field(default_factory=dict)
@@ -128,7 +127,8 @@ class Run:
         from ttft import runtime
         from ttft.commands.selecting import Selector
         from ttft.evaluation import window_of
-        from ttft.finetuning.lora import attach_full, attach_lora
+        from ttft.finetuning.full import FullLearner
+        from ttft.finetuning.lora import LoraLearner
         from ttft.finetuning.model import load_causal_lm
 
         training = config.training()
@@ -140,14 +140,16 @@ class Run:
             config.model, revision=config.model_revision, dtype=torch.bfloat16 if half else torch.float32,
             device=device, trust_remote_code=config.trust_remote_code,
         )  # fmt: skip
-        if training["method"] == "full":
-            trainable = attach_full(model)
-        else:
-            trainable = attach_lora(
-                model, rank=config.rank, alpha=config.lora_alpha, vocabulary=training["vocabulary"], seed=config.seed
-            )
         window = min(config.max_length or window_of(model), window_of(model))
-        run = cls(config, selector, trainable, tokenizer, window, dtype, score_dtype, training)
+        types = {"dtype": dtype, "score_dtype": score_dtype}
+        if training["method"] == "full":
+            learner: Any = FullLearner(model, lr=training["lr"], **types)
+        else:
+            learner = LoraLearner(
+                model, slots=min(config.slots or 8, len(prompts)), rank=training["rank"], alpha=config.lora_alpha,
+                vocabulary=training["vocabulary"], lr=training["lr"], seed=config.seed, **types,
+            )  # fmt: skip
+        run = cls(config, selector, learner, tokenizer, window, dtype, training)
         run.encodings = {p.id: run.encode(p) for p in prompts}
         return run
 
@@ -159,7 +161,7 @@ class Run:
             "dtype": str(self.dtype).removeprefix("torch."), "device": self.selector.device.split(":")[0],
             "index_sha256": hashlib.sha256(content).hexdigest(),
         }  # fmt: skip
-        del resolved["out"], resolved["index"]
+        del resolved["out"], resolved["index"], resolved["slots"]
         if self.config.policy is not None:
             resolved["policy"] = sha256_file(Path(self.config.policy))
         return resolved
@@ -224,23 +226,27 @@ class Run:
                 chosen[prompt.id] = selection
                 yield Job(prompt.id, [d.text for d in self.selector.index.documents(selection.ids)])
 
-        def scorer(key: str) -> Any:
-            return score(self.trainable.model, self.encodings[key], max_length=self.window, dtype=self.score_dtype)
+        def scorer(key: str, model: Any) -> Any:
+            return score(model, self.encodings[key], max_length=self.window)
 
         by_id = {p.id: p for p in prompts}
         traces = finetune_prompts(
-            self.trainable, self.tokenizer, jobs(), lr=self.training["lr"], max_length=self.window,
-            prefix_token=prefix_token(self.tokenizer), dtype=self.dtype,
-            score_at=(0, *self.config.score_at), scorer=scorer,
+            self.learner, self.tokenizer, jobs(), max_length=self.window, prefix_token=prefix_token(self.tokenizer),
+            score_at=(0, *self.config.score_at), scorer=scorer, warm_down=self.training["warm_down"],
         )  # fmt: skip
         for trace in traces:
             yield self._result(by_id[trace.key], chosen.pop(trace.key), trace)
 
     def _result(self, prompt: Prompt, selection: Selection, trace: Any) -> Result:
-        config, steps = self.config, sorted(trace.scores)
-        adapter = self.training | {"parameters": self.trainable.count}
+        config, steps = self.config, [s for s in sorted(trace.scores) if math.isfinite(trace.scores[s].nats)]
+        failed = trace.failed
+        if not failed and len(steps) < len(trace.scores):
+            failed = f"the score after step {max(trace.scores)} is not a number"
+        if failed:
+            note(f"prompt {prompt.id} failed and is kept at base: {failed}")
+        adapter = self.training | {"parameters": self.learner.count}
         if self.training["method"] == "lora":
-            adapter |= {"rank": config.rank, "alpha": config.lora_alpha or config.rank}
+            adapter |= {"alpha": config.lora_alpha or self.training["rank"]}
         return Result(
             prompt_id=prompt.id,
             subset=prompt.subset,
@@ -253,7 +259,8 @@ class Run:
             nats=[trace.scores[s].nats for s in steps],
             bytes=trace.scores[0].bytes,
             tokens=trace.scores[0].tokens,
-            kept="tuned" if trace.losses else "base",
-            losses=[round(x, 6) for x in trace.losses],
+            kept="tuned" if trace.losses and not failed else "base",
+            losses=[round(x, 6) for x in trace.losses if math.isfinite(x)],
             seconds={k: round(v, 6) for k, v in (selection.seconds | trace.seconds).items()},
+            failed=failed,
         )

@@ -23,14 +23,18 @@ class FinetuneEvalConfig(SelectionFields):
     """Window in tokens, of training texts and of scoring; default: the model's longest input."""
     method: Literal["lora", "full"] | None = None
     """LoRA on the projections, or all weights; default: vetted for the embedded model, else lora."""
-    rank: int = Field(16, ge=1)
-    """Rank of LoRA."""
+    rank: int | None = Field(None, ge=1)
+    """Rank of LoRA; default: vetted for the embedded model, else 16."""
     lora_alpha: float | None = Field(None, gt=0)
     """LoRA's scale is lora_alpha/rank; default: rank, so 1."""
-    vocabulary: Literal["off", "lora", "full"] | None = None
-    """With LoRA, the embedding and output matrix: left alone, updated in low rank, or trained whole."""
+    vocabulary: Literal["off", "lora"] | None = None
+    """With LoRA, the embedding and output matrix: left alone, or updated in low rank."""
     lr: float | None = Field(None, gt=0)
     """Adam's learning rate; default: vetted for the embedded model, else 5e-5 (the papers') for full, 5e-4 for LoRA."""
+    warm_down: float | None = Field(None, gt=0, le=1)
+    """The rate of a prompt's last step relative to its first, linear between; 1: constant. Default: vetted, else 1."""
+    slots: int | None = Field(None, ge=1)
+    """With LoRA, how many prompts are trained side by side; their results do not depend on it. Default: by memory."""
     budget_steps: int | None = Field(None, ge=0)
     """Steps for all prompts together, each where it promises most (by --policy, or by SIFT's variance); n for one."""
     score: Literal["whole", "suffix"] = "whole"
@@ -44,7 +48,7 @@ class FinetuneEvalConfig(SelectionFields):
 
     @model_validator(mode="after")
     def _vocabulary_goes_with_lora(self) -> Self:
-        if self.method == "full" and self.vocabulary in ("lora", "full"):
+        if self.method == "full" and self.vocabulary == "lora":
             raise ValueError("method full trains the vocabulary anyway; leave --vocabulary out")
         return self
 
@@ -66,6 +70,7 @@ class FinetuneEvalConfig(SelectionFields):
         return "never" if self.budget_steps is not None else super().rule()
 
     def training(self) -> dict:
-        """method, vocabulary and lr as asked for; where silent, what config/vetted.py says for this model."""
-        asked = {"method": self.method, "vocabulary": self.vocabulary, "lr": self.lr}
-        return training_for(self.model, self.method) | {k: v for k, v in asked.items() if v is not None}
+        """How the weights are trained, as asked for; where silent, what config/vetted.py says for this model."""
+        vetted = training_for(self.model, self.method)
+        asked = {name: getattr(self, name) for name in vetted if getattr(self, name) is not None}
+        return vetted | asked

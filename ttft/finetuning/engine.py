@@ -1,22 +1,37 @@
-"""Test-time fine-tuning of prompts: which prompt takes which gradient step when.
+"""Test-time fine-tuning of many prompts: which prompt takes which gradient step when.
 
-For each prompt: the weights at their start, a fresh optimiser, one step of Adam per selected text in the given order,
-the scorer called at the chosen steps, and everything back to the start. Prompts come and go through one generator, so
-that many can be trained at once behind the same call; today they are trained one after the other.
+Prompts wait in a queue. Each that gets a slot starts from the weights' start with a fresh optimiser, takes one step of
+Adam per selected text, in the given order, is scored at the chosen steps, and hands its slot to the next prompt as soon
+as it is done. In every round each slot takes one step; the texts of a round are put together in passes so that little
+is padded. What a prompt learns does not depend on who is beside it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-import torch
+from ttft.finetuning.texts import Batch, Text, make_batch, passes, tokenise
+from ttft.runtime import Timer
 
-from ttft.finetuning.lora import Trainable
-from ttft.runtime import Timer, autocast
 
-IGNORED = -100
+class Learner(Protocol):
+    """A model with room for `slots` prompts at a time: lora.LoraLearner, full.FullLearner."""
+
+    @property
+    def slots(self) -> int: ...
+
+    @property
+    def device(self) -> Any: ...
+
+    def reset(self, slot: int) -> None: ...
+
+    def step(self, batch: Batch, factors: dict[int, float] | None = None) -> list[float]: ...
+
+    def scoring(self, slot: int, scale: float = 1.0) -> AbstractContextManager[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -30,92 +45,131 @@ class Job:
 @dataclass
 class Trace:
     """What happened to one prompt. losses[i] is the mean nats per token of text i before its step; scores maps a number
-    of steps to what the scorer returned then; seconds: train (device synchronised), evaluate."""
+    of steps to what the scorer returned then; failed says why there are no more, "" if nothing failed; seconds: train
+    (device synchronised; of a pass with several prompts the share of its tokens), evaluate."""
 
     key: str
     losses: list[float] = field(default_factory=list)
     scores: dict[int, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "evaluate": 0.0})
+    failed: str = ""
+
+
+Scorer = Callable[[str, Any], Any]
+GoOn = Callable[[str, Sequence[float]], bool]
 
 
 def finetune_prompts(
-    trainable: Trainable,
+    learner: Learner,
     tokenizer: Any,
     jobs: Iterable[Job],
     *,
-    lr: float = 5e-5,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
     max_length: int,
     prefix_token: int,
-    dtype: Any = torch.float32,
     score_at: Sequence[int] = (),
-    scorer: Callable[[str], Any] | None = None,
+    scorer: Scorer | None = None,
+    go_on: GoOn | None = None,
+    warm_down: float = 1.0,
+    pass_tokens: int = 4096,
 ) -> Iterator[Trace]:
-    """Fine-tune on each job's texts and yield one Trace per job, in the order of the jobs.
+    """Fine-tune on each job's texts and yield one Trace per job, as they end; jobs are taken one by one as slots free.
 
     max_length, prefix_token  as in scoring: a text is one prefix token and its tokens, in windows of max_length
-    dtype     compute type of the steps; the trained weights and Adam's state stay in their own (float32)
-    score_at  numbers of steps after which scorer(key) is called; the last step of a job is always scored
-    The result of a job does not depend on the jobs before it. Dropout is off: a step is a function of its text.
+    score_at   numbers of steps after which scorer(key, model) is called; the last step of a job is always scored
+    go_on      asked with (key, losses so far) after each step; False ends the prompt there
+    warm_down  the rate of a job's last step relative to its first; linear between. 1: constant
+    pass_tokens  most tokens of a pass, padding included (a single text may have more)
+    The result of a job does not depend on the jobs before or beside it. A job whose loss is not finite ends there, its
+    slot forgotten, and its trace says so.
     """
-    device = trainable.parameters[0].device
-    for job in jobs:
-        trace, timer = Trace(job.key), Timer(str(device))
-        trainable.reset()
-        optimiser = torch.optim.Adam(trainable.parameters, lr=lr, betas=betas, eps=eps, fused=True)
-        try:
-            _score(trace, 0, job, score_at, scorer, timer)
-            for step, text in enumerate(job.texts, 1):
-                with timer("train"):
-                    loss = _step(trainable, optimiser, tokenizer, text, max_length, prefix_token, dtype)
-                trace.losses.append(loss)
-                _score(trace, step, job, score_at, scorer, timer)
-        finally:
-            trainable.reset()
-        trace.seconds = {"train": 0.0, "evaluate": 0.0} | timer.seconds
-        yield trace
+    run = _Run(learner, tokenizer, max_length, prefix_token, score_at, scorer, go_on, warm_down, pass_tokens)
+    queue, free, busy = iter(jobs), list(range(learner.slots))[::-1], {}
+    exhausted = False
+    try:
+        while True:
+            while free and not exhausted:
+                job = next(queue, None)
+                if job is None:
+                    exhausted = True
+                    break
+                slot = free.pop()
+                busy[slot] = run.begin(slot, job)
+            if not busy:
+                return
+            run.round(busy)
+            for slot in [s for s, prompt in busy.items() if prompt.done]:
+                prompt = busy.pop(slot)
+                learner.reset(slot)
+                free.append(slot)
+                yield prompt.trace
+    finally:
+        for slot in busy:
+            learner.reset(slot)
 
 
-def _score(
-    trace: Trace, step: int, job: Job, score_at: Sequence[int], scorer: Callable[[str], Any] | None, timer: Timer
-) -> None:
-    if scorer is not None and (step in score_at or step == len(job.texts)):
-        with timer("evaluate"):
-            trace.scores[step] = scorer(job.key)
+@dataclass
+class _Prompt:
+    """A prompt in a slot."""
+
+    trace: Trace
+    texts: list[Text]
+    done: bool = False
+
+    @property
+    def step(self) -> int:
+        return len(self.trace.losses)
 
 
-def _step(
-    trainable: Trainable, optimiser: Any, tokenizer: Any, text: str, max_length: int, prefix_token: int, dtype: Any
-) -> float:
-    """One step of Adam on one text; returns its loss before the step, in nats per token."""
-    model = trainable.model
-    model.eval()  # dropout off; gradients are unaffected
-    inputs, targets = text_windows(tokenizer, text, max_length, prefix_token)
-    if not (targets != IGNORED).any():
-        return 0.0
-    inputs, targets = inputs.to(model.device), targets.to(model.device)
-    with autocast(model.device.type, dtype):
-        logits = model(input_ids=inputs, use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
-    loss.backward()
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return loss.item()
+@dataclass
+class _Run:
+    learner: Learner
+    tokenizer: Any
+    max_length: int
+    prefix_token: int
+    score_at: Sequence[int]
+    scorer: Scorer | None
+    go_on: GoOn | None
+    warm_down: float
+    pass_tokens: int
 
+    def begin(self, slot: int, job: Job) -> _Prompt:
+        self.learner.reset(slot)
+        timer = Timer(str(self.learner.device))
+        with timer("train"):
+            texts = [tokenise(self.tokenizer, text, self.max_length, self.prefix_token) for text in job.texts]
+        prompt = _Prompt(Trace(job.key), texts, done=not texts)
+        prompt.trace.seconds["train"] += timer.seconds["train"]
+        self._score(slot, prompt)
+        return prompt
 
-def text_windows(tokenizer: Any, text: str, max_length: int, prefix_token: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(inputs, targets), each (windows, T): [prefix] + tokens cut to windows of max_length, every token a target once.
+    def round(self, busy: dict[int, _Prompt]) -> None:
+        """One step in every slot that has one to take."""
+        texts = {slot: prompt.texts[prompt.step] for slot, prompt in busy.items() if not prompt.done}
+        for group in passes(texts, self.pass_tokens):
+            timer = Timer(str(self.learner.device))
+            with timer("train"):
+                losses = self.learner.step(make_batch(group), {slot: self._factor(busy[slot]) for slot in group})
+            tokens = sum(text.tokens for text in group.values()) or 1
+            for (slot, text), loss in zip(group.items(), losses, strict=True):
+                busy[slot].trace.seconds["train"] += timer.seconds["train"] * text.tokens / tokens
+                self._after(slot, busy[slot], loss)
 
-    Padding stands on the right, with target IGNORED. A long text is still one step: no part of it is dropped.
-    """
-    ids = [prefix_token, *tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
-    starts = range(0, max(1, len(ids) - 1), max_length)
-    width = min(max_length, max(1, len(ids) - 1))
-    inputs = torch.full((len(starts), width), prefix_token)
-    targets = torch.full((len(starts), width), IGNORED)
-    for row, start in enumerate(starts):
-        window = torch.tensor(ids[start : start + max_length + 1])
-        inputs[row, : max(0, len(window) - 1)] = window[:-1]
-        targets[row, : max(0, len(window) - 1)] = window[1:]
-    return inputs, targets
+    def _factor(self, prompt: _Prompt) -> float:
+        """Of the learning rate: from 1 at the first step to warm_down at the last."""
+        return 1.0 + (self.warm_down - 1.0) * prompt.step / max(1, len(prompt.texts) - 1)
+
+    def _after(self, slot: int, prompt: _Prompt, loss: float) -> None:
+        prompt.trace.losses.append(loss)
+        if not math.isfinite(loss):
+            prompt.trace.failed, prompt.done = f"the loss of step {prompt.step} is {loss}", True
+            return
+        goes = self.go_on is None or self.go_on(prompt.trace.key, prompt.trace.losses)
+        prompt.done = prompt.step == len(prompt.texts) or not goes
+        self._score(slot, prompt)
+
+    def _score(self, slot: int, prompt: _Prompt) -> None:
+        if self.scorer is not None and (prompt.step in self.score_at or prompt.done):
+            timer = Timer(str(self.learner.device))
+            with timer("evaluate"), self.learner.scoring(slot) as model:
+                prompt.trace.scores[prompt.step] = self.scorer(prompt.trace.key, model)
+            prompt.trace.seconds["evaluate"] += timer.seconds["evaluate"]

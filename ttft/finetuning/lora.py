@@ -1,160 +1,269 @@
-"""What is trained, and how it goes back: LoRA on a frozen causal LM (Hu et al., arXiv 2106.09685), or all weights.
+"""LoRA for many prompts at once: one frozen model, P adapters, one forward and one backward pass for all their texts.
 
-LoRA adds to a projection W the product of two thin matrices, W x + (alpha/r) B (A x), with B zero at the start; it sits
-on every attention and MLP projection of the blocks. A small model also needs its vocabulary side: `vocabulary`="lora"
-puts one shared low-rank pair on the (tied) embedding and output matrix, "full" trains that matrix itself.
+LoRA (Hu et al., arXiv 2106.09685) adds to a projection W the product of two thin matrices, B zero at the start; it sits
+on every attention and MLP projection of the blocks. Here each row of the batch has its own two:
 
-`Trainable` holds the trained tensors and a copy of each at the start; `reset()` restores them bit for bit.
+    y = x W + s (x A) B        x (R, T, in), A (R, in, r), B (R, r, out), s = alpha / r
+
+A small model also needs its vocabulary side: `vocabulary`="lora" puts one shared low-rank pair on the (tied) embedding
+and output matrix. Nothing of one row enters another row's result, so a prompt does not feel its neighbours.
+
+The model computes in the dtype of its weights, bf16 or float32; the adapters, their gradients and their Adam stay in
+float32. Where scores are wanted in another dtype than the steps are taken in, a second copy of the frozen weights is
+kept for them; both read the same adapters.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
 from ttft.errors import ConfigError
+from ttft.finetuning import attention
+from ttft.finetuning.adapters import Adapters
+from ttft.finetuning.loss import row_nats
+from ttft.finetuning.texts import Batch
+
+
+class _LowRankProduct(torch.autograd.Function):
+    """x W + b + s (x A) B for x (R,T,in), frozen W (in,out) and b (out,), and A, B of each row."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, w: torch.Tensor, bias: Any, a: torch.Tensor, b: torch.Tensor, s: float
+    ) -> Any:
+        flat = x.reshape(-1, x.shape[-1])
+        out = (flat @ w if bias is None else torch.addmm(bias, flat, w)).view(*x.shape[:-1], -1)
+        thin = torch.bmm(x, a)
+        ctx.save_for_backward(x, w, a, b, thin)
+        ctx.scale = s
+        return out.baddbmm_(thin, b, alpha=s)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        x, w, a, b, thin = ctx.saved_tensors
+        out = gradients[0].contiguous()
+        towards_thin = torch.bmm(out, b.mT).mul_(ctx.scale)
+        towards_b = torch.bmm(thin.mT, out).mul_(ctx.scale)
+        towards_a = torch.bmm(x.mT, towards_thin)
+        towards_x = None
+        if ctx.needs_input_grad[0]:
+            towards_x = (out.view(-1, out.shape[-1]) @ w.t()).view(x.shape)
+            towards_x.baddbmm_(towards_thin, a.mT)
+        return towards_x, None, None, towards_a, towards_b, None
 
 
 class LowRank(nn.Module):
-    """A frozen nn.Linear or Conv1D plus its low-rank update, computed in the dtype of the frozen part's output."""
+    """A frozen nn.Linear or Conv1D plus, for each row of the batch, the update of its adapter."""
 
-    def __init__(self, base: Any, rank: int, scale: float, generator: torch.Generator) -> None:
+    def __init__(self, base: Any, adapters: Adapters, name: str, scale: float) -> None:
         super().__init__()
-        wide, high = base.weight.shape if isinstance(base, Conv1D) else base.weight.shape[::-1]
-        self.base, self.scale = base, scale
-        self.down = _kaiming(rank, wide, generator, base.weight.device)
-        self.up = nn.Parameter(torch.zeros(high, rank, device=base.weight.device))
+        self.base, self.adapters, self.name, self.scale = base, adapters, name, scale
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = self.base(x)
-        thin = nn.functional.linear(x.to(out.dtype), self.down.to(out.dtype))
-        return out + self.scale * nn.functional.linear(thin, self.up.to(out.dtype))
+        current = self.adapters.current
+        if current is None:
+            return self.base(x)
+        w = self.base.weight if isinstance(self.base, Conv1D) else self.base.weight.t()
+        a, b = self.adapters.take(f"{self.name}.A"), self.adapters.take(f"{self.name}.B")
+        rows = x.reshape(len(current.slots), -1, x.shape[-1])
+        return _LowRankProduct.apply(rows, w, self.base.bias, a, b, self.scale * current.scale).view(*x.shape[:-1], -1)
 
 
 class LowRankEmbedding(nn.Module):
-    """A frozen embedding E (V,d) plus up (V,r) @ down (r,d): looked up row by row."""
+    """A frozen embedding E (V,d) plus up (V,r) @ down (r,d) of each row's adapter: looked up token by token."""
 
-    def __init__(self, base: nn.Embedding, down: nn.Parameter, up: nn.Parameter, scale: float) -> None:
+    def __init__(self, base: nn.Embedding, adapters: Adapters, name: str, scale: float) -> None:
         super().__init__()
-        self.base, self.down, self.up, self.scale = base, down, up, scale
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.base(ids) + (self.scale * nn.functional.embedding(ids, self.up) @ self.down).to(
-            self.base.weight.dtype
-        )
+        self.base, self.adapters, self.name, self.scale = base, adapters, name, scale
 
     @property
     def weight(self) -> torch.Tensor:
         return self.base.weight
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        current = self.adapters.current
+        if current is None:
+            return self.base(ids)
+        up, down = self.adapters.take(f"{self.name}.up"), self.adapters.take(f"{self.name}.down")
+        rows = torch.arange(len(up), device=ids.device)[:, None]
+        update = torch.bmm(up[rows, ids.reshape(len(up), -1)], down)
+        return self.base(ids) + self.scale * current.scale * update.view(*ids.shape, -1)
 
 
 class LowRankHead(nn.Module):
-    """The output matrix with the same low-rank update: logits = h (E + up @ down)^T."""
+    """The output matrix with such an update: logits = h E^T + s (h down^T) up^T."""
 
-    def __init__(self, base: nn.Linear, down: nn.Parameter, up: nn.Parameter, scale: float) -> None:
+    def __init__(self, base: nn.Linear, adapters: Adapters, name: str, scale: float) -> None:
         super().__init__()
-        self.base, self.down, self.up, self.scale = base, down, up, scale
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        out = self.base(hidden)
-        thin = nn.functional.linear(hidden.to(out.dtype), self.down.to(out.dtype))
-        return out + self.scale * nn.functional.linear(thin, self.up.to(out.dtype))
+        self.base, self.adapters, self.name, self.scale = base, adapters, name, scale
 
     @property
     def weight(self) -> torch.Tensor:
         return self.base.weight
 
+    def thin(self, hidden: torch.Tensor) -> torch.Tensor:
+        current = self.adapters.current
+        assert current is not None
+        down = self.adapters.take(f"{self.name}.down")
+        return self.scale * current.scale * torch.bmm(hidden.reshape(len(down), -1, hidden.shape[-1]), down.mT)
 
-def _kaiming(rank: int, wide: int, generator: torch.Generator, device: Any) -> nn.Parameter:
-    """A (rank, wide) uniform in +-1/sqrt(wide): nn.init.kaiming_uniform_(a=sqrt(5)), the initial A of LoRA and PEFT."""
-    bound = 1.0 / math.sqrt(wide)
-    values = torch.rand(rank, wide, generator=generator) * 2 * bound - bound
-    return nn.Parameter(values.to(device))
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        out = self.base(hidden)
+        if self.adapters.current is None:
+            return out
+        return out + torch.bmm(self.thin(hidden), self.adapters.take(f"{self.name}.up").mT).view(out.shape)
 
 
-@dataclass
-class Trainable:
-    """A model prepared for throw-away training: the trained parameters and their start."""
+class LoraLearner:
+    """`slots` adapters on a frozen causal LM of transformers; see the module. The model is changed in place.
 
-    model: Any
-    parameters: list[nn.Parameter]
-    start: list[torch.Tensor] = field(init=False)
+    rank, alpha  scale is alpha/rank; default alpha = rank, so scale 1
+    vocabulary   "off", or "lora": a low-rank update of embedding and output
+    lr, betas, eps  Adam's
+    dtype        of the steps; score_dtype: of the model that `scoring` gives; default: that of the model
+    Raises ConfigError when the model has no projection to put LoRA on.
+    """
 
-    def __post_init__(self) -> None:
-        self.start = [p.detach().clone() for p in self.parameters]
+    def __init__(
+        self,
+        model: Any,
+        *,
+        slots: int = 1,
+        rank: int = 16,
+        alpha: float | None = None,
+        vocabulary: str = "off",
+        lr: float = 5e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        dtype: torch.dtype | None = None,
+        score_dtype: torch.dtype | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.adapters = Adapters()
+        given = model.get_input_embeddings().weight.dtype
+        self.dtype, self.score_dtype = dtype or given, score_dtype or given
+        scale = (alpha if alpha is not None else rank) / rank
+        declare(self.adapters, model, rank, vocabulary, seed)
+        copies = {kind: model if kind == given else copy.deepcopy(model).to(kind) for kind in self._dtypes()}
+        attached = {kind: attach(one, self.adapters, scale, vocabulary) for kind, one in copies.items()}
+        self.model, self.scorer = attached[self.dtype], attached[self.score_dtype]
+        train_fast(self.model)
+        self.adapters.allocate(slots, model.device, lr=lr, betas=betas, eps=eps)
 
-    @torch.no_grad()
-    def reset(self) -> None:
-        """Every trained tensor back to its start, bit for bit, and its gradient dropped."""
-        for parameter, value in zip(self.parameters, self.start, strict=True):
-            parameter.copy_(value)
-            parameter.grad = None
+    def _dtypes(self) -> set[torch.dtype]:
+        return {self.dtype, self.score_dtype}
+
+    @property
+    def slots(self) -> int:
+        return self.adapters.slots
 
     @property
     def count(self) -> int:
-        return sum(p.numel() for p in self.parameters)
+        """Trained numbers per prompt."""
+        return self.adapters.count
+
+    def reset(self, slot: int) -> None:
+        self.adapters.reset(slot)
+
+    @property
+    def device(self) -> Any:
+        return self.adapters.values.device
+
+    def step(self, batch: Batch, factors: dict[int, float] | None = None) -> list[float]:
+        """One step of Adam for each text of the batch, in its slot; the texts' losses before it, in nats per token.
+
+        factors  by slot: of the learning rate. A text whose loss is not finite takes no step.
+        """
+        inputs, targets = batch.inputs.to(self.model.device), batch.targets.to(self.model.device)
+        with self.adapters.rows(batch.slots, self.dtype, train=True):
+            nats = self._nats(inputs, targets)
+            weights = torch.tensor(batch.weights, device=nats.device)
+            (nats * weights).sum().backward()
+            self.adapters.collect()
+        losses = batch.per_slot((nats.detach() * weights).tolist())
+        for slot, loss in losses.items():
+            if math.isfinite(loss):
+                self.adapters.step(slot, (factors or {}).get(slot, 1.0))
+        return [losses[slot] for slot in batch.order]
+
+    def _nats(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        hidden = self.model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
+        head = self.model.get_output_embeddings()
+        if not isinstance(head, LowRankHead):
+            return row_nats(hidden, head.weight, targets, bias=head.bias)
+        update = {"thin": head.thin(hidden), "up": self.adapters.take(f"{head.name}.up")}
+        return row_nats(hidden, head.weight, targets, bias=head.base.bias, **update)
+
+    @contextlib.contextmanager
+    def scoring(self, slot: int, scale: float = 1.0) -> Iterator[Any]:
+        """The model with the adapter of this slot, its update times `scale`; for inputs of any number of rows."""
+        with self.adapters.rows([slot], self.score_dtype, scale=scale):
+            yield self.scorer
 
 
-def attach_full(model: Any) -> Trainable:
-    """All weights are trained (the papers' GPT-2 setting)."""
-    model.requires_grad_(True)
-    return Trainable(model, [p for p in model.parameters() if p.requires_grad])
-
-
-def attach_lora(
-    model: Any, *, rank: int = 16, alpha: float | None = None, vocabulary: str = "off", seed: int = 0
-) -> Trainable:
-    """Freeze the model and put LoRA of this rank on all attention and MLP projections; the model is changed in place.
-
-    alpha       scale is alpha/rank; default alpha = rank, so scale 1
-    vocabulary  "off", "lora" (low-rank update of embedding and output), "full" (train that matrix itself)
-    Raises ConfigError when the model has no projection to put LoRA on.
-    """
-    model.requires_grad_(False)
+def declare(adapters: Adapters, model: Any, rank: int, vocabulary: str, seed: int) -> None:
+    """The matrices of LoRA on this model, in the order of its modules, with A drawn from the seed and B zero."""
     generator = torch.Generator().manual_seed(seed)
-    scale = (alpha if alpha is not None else rank) / rank
-    trained: list[nn.Parameter] = []
-    for parent, name, base in list(projections(model)):
-        layer = LowRank(base, rank, scale, generator)
-        setattr(parent, name, layer)
-        trained += [layer.down, layer.up]
-    if not trained:
+    found = False
+    for name, _, _, base in projections(model):
+        wide, high = base.weight.shape if isinstance(base, Conv1D) else base.weight.shape[::-1]
+        adapters.declare(f"{name}.A", kaiming(rank, wide, generator).t().contiguous())
+        adapters.declare(f"{name}.B", torch.zeros(rank, high))
+        found = True
+    if not found:
         raise ConfigError(f"{type(model).__name__} has no linear projection to put LoRA on", "use --method full")
     if vocabulary == "lora":
-        trained += _attach_vocabulary(model, rank, scale, generator)
-    elif vocabulary == "full":
-        matrices = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings())}
-        trained += [w.requires_grad_(True) for w in matrices.values()]
-    return Trainable(model, trained)
+        rows, width = model.get_input_embeddings().weight.shape
+        for name in ("embedding",) if tied(model) else ("embedding", "head"):
+            adapters.declare(f"{name}.down", kaiming(rank, width, generator))
+            adapters.declare(f"{name}.up", torch.zeros(rows, rank))
 
 
-def projections(model: Any) -> Iterator[tuple[nn.Module, str, Any]]:
-    """(parent, attribute, layer) of every nn.Linear and Conv1D but the output head, in the model's order."""
+def attach(model: Any, adapters: Adapters, scale: float, vocabulary: str) -> Any:
+    """Freeze the model and put modules around its projections that add what the adapters say."""
+    model.requires_grad_(False)
+    for name, parent, attribute, base in list(projections(model)):
+        setattr(parent, attribute, LowRank(base, adapters, name, scale))
+    if vocabulary == "lora":
+        one = tied(model)
+        embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+        model.set_input_embeddings(LowRankEmbedding(embedding, adapters, "embedding", scale))
+        model.set_output_embeddings(LowRankHead(head, adapters, "embedding" if one else "head", scale))
+    return model.eval()  # dropout off: a step is a function of its text
+
+
+def projections(model: Any) -> Iterator[tuple[str, nn.Module, str, Any]]:
+    """(name, parent, attribute, layer) of every nn.Linear and Conv1D but the output head, in the model's order."""
     head = model.get_output_embeddings()
-    for parent in model.modules():
-        for name, child in parent.named_children():
+    for prefix, parent in model.named_modules():
+        for attribute, child in parent.named_children():
             if isinstance(child, (nn.Linear, Conv1D)) and child is not head:
-                yield parent, name, child
+                yield f"{prefix}.{attribute}".lstrip("."), parent, attribute, child
 
 
-def _attach_vocabulary(model: Any, rank: int, scale: float, generator: torch.Generator) -> list[nn.Parameter]:
-    """Low-rank update of embedding and head: one shared pair where they are tied, two pairs where they are not."""
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    rows, width = embedding.weight.shape
-    tied = head.weight is embedding.weight
+def tied(model: Any) -> bool:
+    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
-    def pair() -> tuple[nn.Parameter, nn.Parameter]:
-        device = embedding.weight.device
-        return _kaiming(rank, width, generator, device), nn.Parameter(torch.zeros(rows, rank, device=device))
 
-    first = pair()
-    second = first if tied else pair()
-    model.set_input_embeddings(LowRankEmbedding(embedding, *first, scale))
-    model.set_output_embeddings(LowRankHead(head, *second, scale))
-    return [*first] if tied else [*first, *second]
+def kaiming(rank: int, wide: int, generator: torch.Generator) -> torch.Tensor:
+    """(rank, wide) uniform in +-1/sqrt(wide): nn.init.kaiming_uniform_(a=sqrt(5)), the initial A of LoRA and PEFT."""
+    bound = 1.0 / math.sqrt(wide)
+    return torch.rand(rank, wide, generator=generator) * 2 * bound - bound
+
+
+def train_fast(model: Any) -> None:
+    """The same functions in fewer passes over memory: attention, and GPT-2's GELU, which transformers spells out."""
+    attention.use(model)
+    for parent in list(model.modules()):
+        for attribute, child in parent.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(parent, attribute, nn.GELU(approximate="tanh"))

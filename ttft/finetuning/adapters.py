@@ -1,0 +1,136 @@
+"""The numbers of P throw-away adapters: a row each of `values` (P, n), and so of the gradients and Adam's moments.
+
+A batch is rows of text, each of one slot. Inside `rows(...)` a layer asks for its matrix by name and gets those of the
+slots of the rows, (R, *shape): gathered, so that several rows may belong to one slot (a text of several windows) and
+the rows may stand in any order. `collect` brings the gradients back to their slots; `step` is torch.optim.Adam, one
+optimiser per slot, so that `reset` of a slot forgets all that it learned and touches no other.
+
+Memory: 16 n P bytes (values, gradients and two moments in float32).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+BYTES_PER_NUMBER = 16  # value, gradient and two moments, each float32
+
+
+@dataclass(frozen=True)
+class Part:
+    """One matrix of an adapter: its place in the row, its shape, and its learning rate relative to the run's."""
+
+    begin: int
+    end: int
+    shape: tuple[int, ...]
+    rate: float
+
+
+@dataclass
+class Pass:
+    """What a pass through the model works on: the slot of each row, the dtype of the matrices, a factor on updates."""
+
+    slots: torch.Tensor
+    dtype: torch.dtype
+    scale: float
+    train: bool
+    taken: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class Adapters:
+    """See the module. `declare` every matrix, then `allocate`; `current` is the pass under way, None between passes."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Part] = {}
+        self.start = torch.empty(0)
+        self.values = self.gradients = torch.empty(0, 0)
+        self.current: Pass | None = None
+        self._starts: list[torch.Tensor] = []
+        self._optimisers: list[torch.optim.Adam] = []
+
+    def declare(self, name: str, start: torch.Tensor, rate: float = 1.0) -> None:
+        """A matrix with its values at the start of every prompt."""
+        begin = self.count
+        self.parts[name] = Part(begin, begin + start.numel(), tuple(start.shape), rate)
+        self._starts.append(start.detach().float().flatten())
+
+    @property
+    def count(self) -> int:
+        """n, trained numbers per slot."""
+        return max((part.end for part in self.parts.values()), default=0)
+
+    @property
+    def slots(self) -> int:
+        return len(self.values)
+
+    def allocate(self, slots: int, device: Any, *, lr: float, betas: tuple[float, float], eps: float) -> None:
+        self.start = torch.cat(self._starts).to(device)
+        self.values = self.start.repeat(slots, 1)
+        self.gradients = torch.zeros_like(self.values)
+        self._settings: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps}
+        self._optimisers = [self._optimiser(slot) for slot in range(slots)]
+
+    def _optimiser(self, slot: int) -> torch.optim.Adam:
+        """Adam over the slot's row in as few pieces as there are changes of the rate along it."""
+        groups: list[dict[str, Any]] = []
+        for part in self.parts.values():
+            if groups and groups[-1]["rate"] == part.rate:
+                groups[-1]["end"] = part.end
+            else:
+                groups.append({"begin": part.begin, "end": part.end, "rate": part.rate})
+        for group in groups:
+            piece = slice(group.pop("begin"), group.pop("end"))
+            parameter = nn.Parameter(self.values[slot, piece])
+            parameter.grad = self.gradients[slot, piece]
+            group |= {"params": [parameter], "lr": self._settings["lr"] * group["rate"]}
+        return torch.optim.Adam(groups, **self._settings, fused=True)
+
+    @contextlib.contextmanager
+    def rows(
+        self, slots: Sequence[int], dtype: torch.dtype, *, scale: float = 1.0, train: bool = False
+    ) -> Iterator[None]:
+        """Passes inside use, row by row, the adapters of these slots; `scale` multiplies what they add."""
+        index = torch.tensor(slots, device=self.values.device)
+        self.current = Pass(index, dtype, scale, train)
+        try:
+            yield
+        finally:
+            self.current = None
+
+    def take(self, name: str) -> torch.Tensor:
+        """The matrix of each row of the pass: (R, *shape), in the dtype of the pass."""
+        assert self.current is not None
+        if name not in self.current.taken:
+            part = self.parts[name]
+            matrix = self.values[:, part.begin : part.end][self.current.slots].to(self.current.dtype)
+            self.current.taken[name] = matrix.view(-1, *part.shape).requires_grad_(self.current.train)
+        return self.current.taken[name]
+
+    def collect(self) -> None:
+        """Gradients of the matrices taken in this pass, summed over the rows of each slot, into `gradients`."""
+        assert self.current is not None
+        slots = self.current.slots
+        self.gradients[slots.unique()] = 0.0
+        for name, matrix in self.current.taken.items():
+            if matrix.grad is not None:
+                part = self.parts[name]
+                self.gradients[:, part.begin : part.end].index_add_(0, slots, matrix.grad.flatten(1).float())
+
+    def step(self, slot: int, factor: float = 1.0) -> None:
+        """One step of Adam in this slot, with `factor` times the learning rate."""
+        optimiser = self._optimisers[slot]
+        for group in optimiser.param_groups:
+            group["lr"] = self._settings["lr"] * group["rate"] * factor
+        optimiser.step()
+
+    @torch.no_grad()
+    def reset(self, slot: int) -> None:
+        """This slot back to its start, bit for bit, with a fresh optimiser."""
+        self.values[slot] = self.start
+        self.gradients[slot] = 0.0
+        self._optimisers[slot].state.clear()

@@ -1,0 +1,90 @@
+"""Full fine-tuning (the papers' GPT-2 setting): all weights are trained, one prompt at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from ttft.finetuning.loss import IGNORED
+from ttft.finetuning.texts import Batch
+from ttft.runtime import autocast
+
+
+class FullLearner:
+    """One slot: the model itself. Weights and Adam stay in their own dtype, steps are computed in `dtype`.
+
+    `reset` puts every weight back to its start, bit for bit, from a copy.
+    """
+
+    slots = 1
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        lr: float = 5e-5,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        dtype: torch.dtype = torch.float32,
+        score_dtype: torch.dtype = torch.float32,
+    ) -> None:
+        model.requires_grad_(True)
+        self.model, self.dtype, self.score_dtype, self.lr = model.eval(), dtype, score_dtype, lr
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.start = [p.detach().clone() for p in self.parameters]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=lr, betas=betas, eps=eps, fused=True)
+
+    @property
+    def device(self) -> Any:
+        return self.parameters[0].device
+
+    @property
+    def count(self) -> int:
+        """Trained numbers per prompt."""
+        return sum(p.numel() for p in self.parameters)
+
+    @torch.no_grad()
+    def reset(self, slot: int) -> None:
+        """Every weight back to its start, bit for bit, its gradient dropped and Adam's state forgotten."""
+        for parameter, value in zip(self.parameters, self.start, strict=True):
+            parameter.copy_(value)
+            parameter.grad = None
+        self.optimiser.state.clear()
+
+    def step(self, batch: Batch, factors: dict[int, float] | None = None) -> list[float]:
+        """One step of Adam on the batch's one text; its loss before it, in nats per token. Not finite: no step."""
+        inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
+        with autocast(self.device.type, self.dtype):
+            logits = self.model(input_ids=inputs, use_cache=False).logits
+            loss = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+            )
+            loss = loss * batch.weights[0]
+        if math.isfinite(loss.item()):
+            loss.backward()
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.lr * (factors or {}).get(0, 1.0)
+            self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return [loss.item()]
+
+    @contextlib.contextmanager
+    def scoring(self, slot: int, scale: float = 1.0) -> Iterator[Any]:
+        """The model as it stands, its update times `scale`; computed in score_dtype."""
+        tuned = [p.detach().clone() for p in self.parameters] if scale != 1.0 else None
+        try:
+            if tuned is not None:
+                with torch.no_grad():
+                    for parameter, value in zip(self.parameters, self.start, strict=True):
+                        parameter.lerp_(value, 1.0 - scale)
+            with autocast(self.device.type, self.score_dtype):
+                yield self.model
+        finally:
+            if tuned is not None:
+                with torch.no_grad():
+                    for parameter, value in zip(self.parameters, tuned, strict=True):
+                        parameter.copy_(value)
