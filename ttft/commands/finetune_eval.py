@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ttft.commands.console import note, progress, say, show_plan
+from ttft.commands.tuning import Tuner
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.errors import CorpusError
 from ttft.records import Prompt, Result, Selection
@@ -108,57 +109,26 @@ def _summary(results: list[dict], folder: Path, new: int, seconds: float) -> str
 
 @dataclass
 class Run:
-    """Everything loaded for one run: selector, model, tokenizer, and what of the model is trained."""
+    """One run: the tuner, and what is scored of each prompt."""
 
     config: FinetuneEvalConfig
-    selector: Any
-    learner: Any
-    tokenizer: Any
-    window: int
-    dtype: Any
-    training: dict
+    tuner: Tuner
     encodings: dict[str, Any] = field(default_factory=dict)
     planned: dict[str, Selection] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, config: FinetuneEvalConfig, device: str, prompts: list[Prompt]) -> Run:
-        import torch
-
-        from ttft import runtime
-        from ttft.commands.selecting import Selector
-        from ttft.evaluation import window_of
-        from ttft.finetuning.full import FullLearner
-        from ttft.finetuning.lora import LoraLearner
-        from ttft.finetuning.model import load_causal_lm
-
-        training = config.training()
-        dtype = runtime.pick_dtype(config.dtype, device)
-        score_dtype = runtime.pick_dtype(config.score_dtype, device)
-        half = training["method"] == "lora" and dtype == score_dtype == torch.bfloat16
-        selector = Selector(config, device, dtype)
-        model, tokenizer = load_causal_lm(
-            config.model, revision=config.model_revision, dtype=torch.bfloat16 if half else torch.float32,
-            device=device, trust_remote_code=config.trust_remote_code,
-        )  # fmt: skip
-        window = min(config.max_length or window_of(model), window_of(model))
-        types = {"dtype": dtype, "score_dtype": score_dtype}
-        if training["method"] == "full":
-            learner: Any = FullLearner(model, lr=training["lr"], **types)
-        else:
-            learner = LoraLearner(
-                model, slots=min(config.slots or 8, len(prompts)), rank=training["rank"], alpha=config.lora_alpha,
-                vocabulary=training["vocabulary"], lr=training["lr"], seed=config.seed, **types,
-            )  # fmt: skip
-        run = cls(config, selector, learner, tokenizer, window, dtype, training)
+        run = cls(config, Tuner.prepare(config, device, prompts=len(prompts), score_dtype=config.score_dtype))
         run.encodings = {p.id: run.encode(p) for p in prompts}
         return run
 
     def identity(self, manifest: dict) -> dict:
         """The resolved configuration of the run, with the index named by its content and not by its place."""
         content = json.dumps([manifest["shards"], manifest["embedder"]], sort_keys=True).encode()
-        resolved = self.config.resolved() | self.training | {
-            "embedder": manifest["embedder"]["name"], "lambda_": self.selector.lambda_, "max_length": self.window,
-            "dtype": str(self.dtype).removeprefix("torch."), "device": self.selector.device.split(":")[0],
+        tuner = self.tuner
+        resolved = self.config.resolved() | tuner.training | {
+            "embedder": manifest["embedder"]["name"], "lambda_": tuner.selector.lambda_, "max_length": tuner.window,
+            "dtype": str(tuner.dtype).removeprefix("torch."), "device": tuner.selector.device.split(":")[0],
             "index_sha256": hashlib.sha256(content).hexdigest(),
         }  # fmt: skip
         del resolved["out"], resolved["index"], resolved["slots"]
@@ -173,7 +143,7 @@ class Run:
         query, scored = self.parts(prompt)
         if not query.strip() or not scored:
             raise CorpusError(f"prompt {prompt.id} is too short to be cut into a prefix and a suffix", "--score whole")
-        return encode(self.tokenizer, scored, query if self.config.score == "suffix" else "")
+        return encode(self.tuner.tokenizer, scored, query if self.config.score == "suffix" else "")
 
     def parts(self, prompt: Prompt) -> tuple[str, str]:
         """(the text that retrieves, the text that is scored)."""
@@ -190,8 +160,8 @@ class Run:
         chosen = []
         with progress() as display:
             for prompt in display.track(prompts, description="selecting"):
-                chosen.append(self.selector.select(prompt.id, self.parts(prompt)[0]))
-        policy = self.selector.policy
+                chosen.append(self.tuner.selector.select(prompt.id, self.parts(prompt)[0]))
+        policy = self.tuner.selector.policy
         gains = [policy.gains(s.sigma) if policy else np.array(s.scores) for s in chosen]
         for selection, count in zip(chosen, spread(gains, steps), strict=True):
             cut = {
@@ -207,14 +177,14 @@ class Run:
 
     def results(self, prompts: list[Prompt], recorded: dict[str, Selection], selections: JsonLines) -> Iterator[Result]:
         """Select, train and score each prompt in turn; what a killed run recorded is not written twice."""
-        from ttft.evaluation import prefix_token, score
-        from ttft.finetuning.engine import Job, finetune_prompts
+        from ttft.evaluation import score
+        from ttft.finetuning.engine import Job
 
         chosen: dict[str, Selection] = {}
 
         def jobs() -> Iterator[Job]:
             for prompt in prompts:
-                selection = self.planned.get(prompt.id) or self.selector.select(prompt.id, self.parts(prompt)[0])
+                selection = self.planned.get(prompt.id) or self.tuner.selector.select(prompt.id, self.parts(prompt)[0])
                 before = recorded.get(prompt.id)
                 if before is None:
                     selections.append(selection.to_json())
@@ -224,17 +194,13 @@ class Run:
                         "choose another --out",
                     )
                 chosen[prompt.id] = selection
-                yield Job(prompt.id, [d.text for d in self.selector.index.documents(selection.ids)])
+                yield Job(prompt.id, self.tuner.texts(selection))
 
         def scorer(key: str, model: Any) -> Any:
-            return score(model, self.encodings[key], max_length=self.window)
+            return score(model, self.encodings[key], max_length=self.tuner.window)
 
         by_id = {p.id: p for p in prompts}
-        traces = finetune_prompts(
-            self.learner, self.tokenizer, jobs(), max_length=self.window, prefix_token=prefix_token(self.tokenizer),
-            score_at=(0, *self.config.score_at), scorer=scorer, warm_down=self.training["warm_down"],
-        )  # fmt: skip
-        for trace in traces:
+        for trace in self.tuner.finetune(jobs(), score_at=(0, *self.config.score_at), scorer=scorer):
             yield self._result(by_id[trace.key], chosen.pop(trace.key), trace)
 
     def _result(self, prompt: Prompt, selection: Selection, trace: Any) -> Result:
@@ -244,9 +210,9 @@ class Run:
             failed = f"the score after step {max(trace.scores)} is not a number"
         if failed:
             note(f"prompt {prompt.id} failed and is kept at base: {failed}")
-        adapter = self.training | {"parameters": self.learner.count}
-        if self.training["method"] == "lora":
-            adapter |= {"alpha": config.lora_alpha or self.training["rank"]}
+        adapter = self.tuner.training | {"parameters": self.tuner.learner.count}
+        if self.tuner.training["method"] == "lora":
+            adapter |= {"alpha": config.lora_alpha or self.tuner.training["rank"]}
         return Result(
             prompt_id=prompt.id,
             subset=prompt.subset,

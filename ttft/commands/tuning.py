@@ -1,0 +1,77 @@
+"""What the commands that fine-tune share: an index to choose from, a model, and what of it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ttft.config.tuning import TuningFields
+from ttft.records import Selection
+
+if TYPE_CHECKING:
+    from ttft.finetuning.engine import Job, Trace
+
+
+@dataclass
+class Tuner:
+    """Everything loaded: selector, learner (a model with room for some prompts), tokenizer.
+
+    window  tokens of a row, in training and scoring;  dtype  of the steps;  training  as the config resolved it
+    """
+
+    config: TuningFields
+    selector: Any
+    learner: Any
+    tokenizer: Any
+    window: int
+    dtype: Any
+    training: dict
+
+    @classmethod
+    def prepare(cls, config: TuningFields, device: str, *, prompts: int, score_dtype: str) -> Tuner:
+        """Load; `prompts` is how many there are, so that no more slots are made."""
+        import torch
+
+        from ttft import runtime
+        from ttft.commands.selecting import Selector
+        from ttft.evaluation import window_of
+        from ttft.finetuning.full import FullLearner
+        from ttft.finetuning.lora import LoraLearner
+        from ttft.finetuning.model import load_causal_lm
+
+        training = config.training()
+        types = {
+            "dtype": runtime.pick_dtype(config.dtype, device),
+            "score_dtype": runtime.pick_dtype(score_dtype, device),
+        }
+        half = training["method"] == "lora" and set(types.values()) == {torch.bfloat16}
+        selector = Selector(config, device, types["dtype"])
+        model, tokenizer = load_causal_lm(
+            config.model, revision=config.model_revision, dtype=torch.bfloat16 if half else torch.float32,
+            device=device, trust_remote_code=config.trust_remote_code,
+        )  # fmt: skip
+        window = min(config.max_length or window_of(model), window_of(model))
+        if training["method"] == "full":
+            learner: Any = FullLearner(model, lr=training["lr"], **types)
+        else:
+            learner = LoraLearner(
+                model, slots=min(config.slots or 8, prompts), rank=training["rank"], alpha=config.lora_alpha,
+                vocabulary=training["vocabulary"], lr=training["lr"], seed=config.seed, **types,
+            )  # fmt: skip
+        return cls(config, selector, learner, tokenizer, window, types["dtype"], training)
+
+    def texts(self, selection: Selection) -> list[str]:
+        return [document.text for document in self.selector.index.documents(selection.ids)]
+
+    def finetune(
+        self, jobs: Iterable[Job], *, score_at: Sequence[int] = (), scorer: Callable[[str, Any], Any] | None = None
+    ) -> Iterator[Trace]:
+        """`engine.finetune_prompts` with this model and these settings."""
+        from ttft.evaluation import prefix_token
+        from ttft.finetuning.engine import finetune_prompts
+
+        return finetune_prompts(
+            self.learner, self.tokenizer, jobs, max_length=self.window, prefix_token=prefix_token(self.tokenizer),
+            score_at=score_at, scorer=scorer, warm_down=self.training["warm_down"],
+        )  # fmt: skip
