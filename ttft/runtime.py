@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import platform
@@ -86,6 +87,21 @@ class _Blas:
 
 
 _blas = _Blas()
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep large blocks that are freed, for the next step of a training to use again.
+
+    Left alone glibc gives every large block back to the system and gets it anew, zeroed page by page: a quarter of a
+    step's time on a CPU. For the whole process; does nothing where there is no glibc.
+    """
+    trim_threshold, mmap_threshold, most = -1, -3, (1 << 31) - 1
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        for size in (1 << 30, 32 << 20):  # older versions refuse the first
+            if library.mallopt(mmap_threshold, size):
+                break
+        library.mallopt(trim_threshold, most)
 
 
 def quiet_libraries() -> None:

@@ -40,6 +40,7 @@ class Tuner:
         from ttft.finetuning.lora import LoraLearner
         from ttft.finetuning.model import load_causal_lm
 
+        runtime.keep_freed_memory()
         training = config.training()
         types = {
             "dtype": runtime.pick_dtype(config.dtype, device),

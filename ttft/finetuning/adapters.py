@@ -114,12 +114,21 @@ class Adapters:
     def collect(self) -> None:
         """Gradients of the matrices taken in this pass, summed over the rows of each slot, into `gradients`."""
         assert self.current is not None
-        slots = self.current.slots
-        self.gradients[slots.unique()] = 0.0
-        for name, matrix in self.current.taken.items():
-            if matrix.grad is not None:
-                part = self.parts[name]
-                self.gradients[:, part.begin : part.end].index_add_(0, slots, matrix.grad.flatten(1).float())
+        taken = self.current.taken
+        rows = torch.cat([self._gradient(name, taken.get(name)) for name in self.parts], 1)
+        slots = self.current.slots.tolist()
+        for slot in set(slots):
+            self.gradients[slot] = 0.0
+        for slot, row in zip(slots, rows, strict=True):
+            self.gradients[slot] += row
+
+    def _gradient(self, name: str, matrix: torch.Tensor | None) -> torch.Tensor:
+        """(R, numbers of the matrix); zero where no row's loss depends on it."""
+        assert self.current is not None
+        if matrix is None or matrix.grad is None:
+            part = self.parts[name]
+            return self.values.new_zeros(len(self.current.slots), part.end - part.begin, dtype=self.current.dtype)
+        return matrix.grad.flatten(1)
 
     def step(self, slot: int, factor: float = 1.0) -> None:
         """One step of Adam in this slot, with `factor` times the learning rate."""
