@@ -196,6 +196,7 @@ def finetune_eval(
     vocabulary: Annotated[str | None, option(FinetuneEvalConfig, "vocabulary")] = None,
     lr: Annotated[float | None, option(FinetuneEvalConfig, "lr")] = None,
     score: Annotated[str | None, option(FinetuneEvalConfig, "score")] = None,
+    save_adapters: Annotated[str | None, option(FinetuneEvalConfig, "save_adapters")] = None,
     device: Device = None,
     dtype: Dtype = None,
     seed: Seed = None,

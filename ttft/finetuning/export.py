@@ -7,12 +7,14 @@ layer whose update is s x A B, an embedding whose update is s up down and a head
     lora_embedding_A = up^T (r, V)         lora_embedding_B = down^T (d, r)
     lora_A.weight = down (r, d)            lora_B.weight = up (V, r)          of the head
 
-The one pair of a tied vocabulary is stored on both sides, and `ensure_weight_tying` says so. The files are written
-without PEFT, which takes seconds to import.
+The one pair of a tied vocabulary is stored on both sides, and `ensure_weight_tying` says so. Such an adapter is to be
+loaded, not merged: PEFT's merge would add it to the shared matrix once for each side. The files are written without
+PEFT, which takes seconds to import.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ttft.errors import ConfigError
 from ttft.finetuning.lora import LoraLearner, LowRank, LowRankEmbedding, LowRankHead, tied
-from ttft.run_dir import make_folder, write_json, write_whole
+from ttft.run_dir import make_folder, sha256_text, write_json, write_whole
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -40,6 +42,13 @@ def save_adapter(learner: LoraLearner, slot: int, folder: Path, *, base: str, re
     make_folder(folder)
     write_whole(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write_json(folder / CONFIG, config)
+
+
+def adapter_folder(root: Path, prompt_id: str) -> Path:
+    """Where a prompt's adapter lies: under its id if that is a plain word, else under one made of it and its hash."""
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", prompt_id):
+        return root / prompt_id
+    return root / (re.sub(r"[^A-Za-z0-9_]+", "_", prompt_id)[:80] + "-" + sha256_text(prompt_id)[:16])
 
 
 def is_saved(folder: Path) -> bool:
