@@ -50,6 +50,19 @@ def test_peft_computes_what_the_slot_computes(tmp_path, make, vocabulary):
     assert bits_per_byte(theirs, tokenizer, [words], 64)[0].bpb == pytest.approx(expected.bpb, rel=1e-6)
 
 
+@pytest.mark.parametrize("vocabulary", BOTH)
+@pytest.mark.parametrize("make", FAMILIES)
+def test_peft_generates_the_same_tokens(tmp_path, make, vocabulary):
+    """With the cache of keys, where a query is shorter than its keys; and the base's tokens with none of the update."""
+    one = trained(make, vocabulary=vocabulary, lr=0.03)
+    export.save_adapter(one, 1, tmp_path, base="tiny")
+    ids = torch.tensor([text(7).ids[:24]])
+    greedy = {"attention_mask": torch.ones_like(ids), "max_new_tokens": 32, "do_sample": False, "eos_token_id": None}
+    for theirs, scale in ((load(make, tmp_path), 1.0), (make(), 0.0)):
+        with one.scoring(1, scale) as model:
+            assert torch.equal(model.generate(ids, use_cache=True, **greedy), theirs.generate(ids, **greedy))
+
+
 @pytest.mark.parametrize("make", FAMILIES)
 def test_every_number_is_taken(tmp_path, make):
     """No tensor of the file is left aside by PEFT, and none of PEFT's keeps its random start."""
