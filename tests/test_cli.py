@@ -16,6 +16,7 @@ import yaml
 
 from ttft import cli, run_dir
 from ttft.config.finetune_eval import FinetuneEvalConfig
+from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
@@ -27,6 +28,7 @@ DRY_RUNS = {
     "index": (IndexConfig, ["index", "corpus.jsonl", "--out", "out"]),
     "select": (SelectConfig, ["select", "index", "--prompt", "text"]),
     "finetune-eval": (FinetuneEvalConfig, ["finetune-eval", "index", "--prompts", "p.jsonl", "--out", "out"]),
+    "generate": (GenerateConfig, ["generate", "index", "--prompt", "text"]),
     "report": (ReportConfig, ["report", "runs/a", "runs/b"]),
 }
 FINETUNE = DRY_RUNS["finetune-eval"][1]
@@ -217,6 +219,7 @@ def test_prompts_that_are_not_there(ttft, tmp_path: Path, command: str) -> None:
         (["--set", "n=[1"], ["--set n=[1: "]),
         (["--strategy", "nearest", "--alpha", "0.3"], ["alpha", "nearest"]),
         (["--method", "full", "--vocabulary", "lora"], ["vocabulary", "full"]),
+        (["--method", "full", "--save-adapters", "a"], ["save_adapters", "LoRA"]),
         (["--prompt", "text"], ["--prompt", "--prompts", "not both"]),
         (["--config", "none.yaml"], ["no such configuration file: none.yaml"]),
     ],

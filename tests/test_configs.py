@@ -11,6 +11,7 @@ import pytest
 from ttft.config.base import Config, read_yaml
 from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
+from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
@@ -24,6 +25,7 @@ FOLDERS: dict[str, type[Config]] = {
     "select": SelectConfig,
     "calibrate": CalibrateConfig,
     "finetune-eval": FinetuneEvalConfig,
+    "generate": GenerateConfig,
     "report": ReportConfig,
     "demo": FinetuneEvalConfig,
 }

@@ -16,9 +16,11 @@ from typer.core import TyperGroup
 from ttft.config.base import Config
 from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
+from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
+from ttft.config.tuning import TuningFields
 from ttft.errors import TtftError
 
 
@@ -84,6 +86,11 @@ Lambda = Annotated[str | None, option(SelectConfig, "lambda_", "--lambda")]
 Stop = Annotated[str | None, option(SelectConfig, "stop")]
 Alpha = Annotated[float | None, option(SelectConfig, "alpha")]
 Policy = Annotated[str | None, option(SelectConfig, "policy")]
+Model = Annotated[str | None, option(TuningFields, "model", "--model", "-m")]
+Method = Annotated[str | None, option(TuningFields, "method")]
+Rank = Annotated[int | None, option(TuningFields, "rank")]
+Vocabulary = Annotated[str | None, option(TuningFields, "vocabulary")]
+LearningRate = Annotated[float | None, option(TuningFields, "lr")]
 Device = Annotated[str | None, option(SelectConfig, "device")]
 Dtype = Annotated[str | None, option(SelectConfig, "dtype")]
 Seed = Annotated[int | None, option(SelectConfig, "seed")]
@@ -181,7 +188,7 @@ def finetune_eval(
     out: Annotated[str | None, option(FinetuneEvalConfig, "out", "--out", "-o")] = None,
     max_prompts: MaxPrompts = None,
     subsets: Subset = None,
-    model: Annotated[str | None, option(FinetuneEvalConfig, "model", "--model", "-m")] = None,
+    model: Model = None,
     embedder: Embedder = None,
     strategy: Strategy = None,
     n: N = None,
@@ -191,11 +198,12 @@ def finetune_eval(
     alpha: Alpha = None,
     policy: Policy = None,
     budget_steps: Annotated[int | None, option(FinetuneEvalConfig, "budget_steps")] = None,
-    method: Annotated[str | None, option(FinetuneEvalConfig, "method")] = None,
-    rank: Annotated[int | None, option(FinetuneEvalConfig, "rank")] = None,
-    vocabulary: Annotated[str | None, option(FinetuneEvalConfig, "vocabulary")] = None,
-    lr: Annotated[float | None, option(FinetuneEvalConfig, "lr")] = None,
+    method: Method = None,
+    rank: Rank = None,
+    vocabulary: Vocabulary = None,
+    lr: LearningRate = None,
     score: Annotated[str | None, option(FinetuneEvalConfig, "score")] = None,
+    save_adapters: Annotated[str | None, option(FinetuneEvalConfig, "save_adapters")] = None,
     device: Device = None,
     dtype: Dtype = None,
     seed: Seed = None,
@@ -215,6 +223,57 @@ def finetune_eval(
     """
     given = configure(FinetuneEvalConfig, locals())
     from ttft.commands.finetune_eval import run
+
+    run(given, dry_run=dry_run)
+
+
+@app.command("generate")
+def generate(
+    index: Index = None,
+    prompts: Prompts = None,
+    prompt: PromptText = None,
+    max_prompts: MaxPrompts = None,
+    subsets: Subset = None,
+    model: Model = None,
+    embedder: Embedder = None,
+    strategy: Strategy = None,
+    n: N = None,
+    k: K = None,
+    lambda_: Lambda = None,
+    stop: Stop = None,
+    alpha: Alpha = None,
+    policy: Policy = None,
+    method: Method = None,
+    rank: Rank = None,
+    vocabulary: Vocabulary = None,
+    lr: LearningRate = None,
+    max_new_tokens: Annotated[int | None, option(GenerateConfig, "max_new_tokens")] = None,
+    do_sample: Annotated[bool | None, option(GenerateConfig, "do_sample", "--do-sample/--greedy")] = None,
+    temperature: Annotated[float | None, option(GenerateConfig, "temperature")] = None,
+    top_k: Annotated[int | None, option(GenerateConfig, "top_k")] = None,
+    top_p: Annotated[float | None, option(GenerateConfig, "top_p")] = None,
+    repetition_penalty: Annotated[float | None, option(GenerateConfig, "repetition_penalty")] = None,
+    compare: Annotated[bool | None, option(GenerateConfig, "compare", "--compare/--no-compare")] = None,
+    json_lines: Annotated[bool | None, option(GenerateConfig, "json_lines", "--json/--no-json")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Fine-tune on the texts chosen for a prompt and let the tuned model go on from it, as it is made; then forget.
+
+    Examples:
+
+        ttft generate runs/index --prompt 'def quicksort(items):'
+
+        ttft generate runs/index --prompt 'def quicksort(items):' --compare --max-new-tokens 64
+
+        ttft generate runs/index --prompts prompts.jsonl --json --do-sample --temperature 0.7 > answers.jsonl
+    """
+    given = configure(GenerateConfig, locals())
+    from ttft.commands.generate import run
 
     run(given, dry_run=dry_run)
 

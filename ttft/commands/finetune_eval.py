@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ttft.commands.console import note, progress, say, show_plan
 from ttft.commands.tuning import Tuner
 from ttft.config.finetune_eval import FinetuneEvalConfig
-from ttft.errors import CorpusError
+from ttft.errors import ConfigError, CorpusError
 from ttft.records import Prompt, Result, Selection
 from ttft.run_dir import (
     CONFIG,
@@ -27,6 +27,7 @@ from ttft.run_dir import (
     claim_run,
     finish_provenance,
     locked,
+    make_folder,
     missing,
     provenance,
     read_lines,
@@ -36,12 +37,16 @@ from ttft.run_dir import (
     sha256_text,
 )
 
+if TYPE_CHECKING:
+    from ttft.finetuning.engine import Trace
+
 
 def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
     """Score every prompt before and after fine-tuning on its chosen texts. Raises TtftError; results so far stay."""
     folder = Path(config.out)
     if dry_run:
-        show_plan(config, [folder / name for name in (RESULTS, SELECTIONS, CONFIG, PROVENANCE)])
+        adapters = [Path(config.save_adapters) / "PROMPT_ID"] if config.save_adapters is not None else []
+        show_plan(config, [*(folder / name for name in (RESULTS, SELECTIONS, CONFIG, PROVENANCE)), *adapters])
         return
     manifest = read_manifest(Path(config.index))
     from ttft import runtime
@@ -63,6 +68,10 @@ def _run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manife
     _check_texts(prompts, known, folder)
     run = Run.prepare(config, device, prompts)
     claim_run(folder, run.identity(manifest))
+    if run.adapters is not None:
+        make_folder(run.adapters)
+        claim_run(run.adapters, run.identity(manifest))
+        run.check_adapters(known)
     todo = set(missing((p.id for p in prompts), known))
     if not todo:
         say(_summary(list(known.values()), folder, 0, time.perf_counter() - started))
@@ -107,6 +116,13 @@ def _summary(results: list[dict], folder: Path, new: int, seconds: float) -> str
     )
 
 
+def _failure(trace: Trace) -> str:
+    """Why a prompt is kept at base; "" when its training and its scores are sound."""
+    if not trace.failed and not all(math.isfinite(score.nats) for score in trace.scores.values()):
+        return f"the score after step {max(trace.scores)} is not a number"
+    return trace.failed
+
+
 @dataclass
 class Run:
     """One run: the tuner, and what is scored of each prompt."""
@@ -131,10 +147,39 @@ class Run:
             "dtype": str(tuner.dtype).removeprefix("torch."), "device": tuner.selector.device.split(":")[0],
             "index_sha256": hashlib.sha256(content).hexdigest(),
         }  # fmt: skip
-        del resolved["out"], resolved["index"], resolved["slots"]
+        for place in ("out", "index", "slots", "save_adapters"):
+            del resolved[place]
         if self.config.policy is not None:
             resolved["policy"] = sha256_file(Path(self.config.policy))
         return resolved
+
+    @property
+    def adapters(self) -> Path | None:
+        """The folder of --save-adapters."""
+        return Path(self.config.save_adapters) if self.config.save_adapters is not None else None
+
+    def check_adapters(self, known: dict[str, dict]) -> None:
+        """Prompts that a former start has finished must have left their adapters."""
+        from ttft.finetuning.export import adapter_folder, is_saved
+
+        assert self.adapters is not None
+        for prompt_id, result in known.items():
+            if not result.get("failed") and not is_saved(adapter_folder(self.adapters, prompt_id)):
+                raise ConfigError(
+                    f"prompt {prompt_id} has a result in {self.config.out} but no adapter in {self.adapters}",
+                    "choose another --out, or leave --save-adapters out",
+                )
+
+    def save_adapter(self, trace: Trace, slot: int) -> None:
+        """On disk before the prompt's result is: at a prompt's end, from its slot."""
+        from ttft.finetuning.export import adapter_folder, save_adapter
+
+        if self.adapters is not None and not _failure(trace):
+            learner = self.tuner.learner
+            save_adapter(
+                learner, slot, adapter_folder(self.adapters, trace.key), base=learner.model.name_or_path,
+                revision=self.config.model_revision,
+            )  # fmt: skip
 
     def encode(self, prompt: Prompt) -> Any:
         """What is scored of a prompt, tokenised; checks that there is something to score and to search with."""
@@ -200,14 +245,15 @@ class Run:
             return score(model, self.encodings[key], max_length=self.tuner.window)
 
         by_id = {p.id: p for p in prompts}
-        for trace in self.tuner.finetune(jobs(), score_at=(0, *self.config.score_at), scorer=scorer):
+        traces = self.tuner.finetune(
+            jobs(), score_at=(0, *self.config.score_at), scorer=scorer, on_end=self.save_adapter
+        )
+        for trace in traces:
             yield self._result(by_id[trace.key], chosen.pop(trace.key), trace)
 
-    def _result(self, prompt: Prompt, selection: Selection, trace: Any) -> Result:
+    def _result(self, prompt: Prompt, selection: Selection, trace: Trace) -> Result:
         config, steps = self.config, [s for s in sorted(trace.scores) if math.isfinite(trace.scores[s].nats)]
-        failed = trace.failed
-        if not failed and len(steps) < len(trace.scores):
-            failed = f"the score after step {max(trace.scores)} is not a number"
+        failed = _failure(trace)
         if failed:
             note(f"prompt {prompt.id} failed and is kept at base: {failed}")
         adapter = self.tuner.training | {"parameters": self.tuner.learner.count}

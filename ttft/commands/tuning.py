@@ -66,7 +66,12 @@ class Tuner:
         return [document.text for document in self.selector.index.documents(selection.ids)]
 
     def finetune(
-        self, jobs: Iterable[Job], *, score_at: Sequence[int] = (), scorer: Callable[[str, Any], Any] | None = None
+        self,
+        jobs: Iterable[Job],
+        *,
+        score_at: Sequence[int] = (),
+        scorer: Callable[[str, Any], Any] | None = None,
+        on_end: Callable[[Trace, int], None] | None = None,
     ) -> Iterator[Trace]:
         """`engine.finetune_prompts` with this model and these settings."""
         from ttft.evaluation import prefix_token
@@ -74,5 +79,5 @@ class Tuner:
 
         return finetune_prompts(
             self.learner, self.tokenizer, jobs, max_length=self.window, prefix_token=prefix_token(self.tokenizer),
-            score_at=score_at, scorer=scorer, warm_down=self.training["warm_down"],
+            score_at=score_at, scorer=scorer, on_end=on_end, warm_down=self.training["warm_down"],
         )  # fmt: skip

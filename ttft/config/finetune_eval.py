@@ -22,6 +22,8 @@ class FinetuneEvalConfig(TuningFields):
     """With suffix: the share of characters that is the prefix."""
     score_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50)
     """Steps after which a prompt is scored; 0 (the base) and a prompt's last step always are."""
+    save_adapters: str | None = None
+    """Folder for each prompt's LoRA adapter in PEFT's format, a folder each by the prompt's id."""
     score_dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also halves the frozen weights' memory."""
 
@@ -37,6 +39,12 @@ class FinetuneEvalConfig(TuningFields):
             self.strategy != "sift" or self.alpha is not None or self.stop is not None
         ):
             raise ValueError("budget_steps spreads the steps of SIFT by itself; leave strategy, alpha and stop out")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_are_of_lora(self) -> Self:
+        if self.save_adapters is not None and self.training()["method"] == "full":
+            raise ValueError("save_adapters needs LoRA: full fine-tuning leaves no adapter; leave --method full out")
         return self
 
     def rule(self) -> str:

@@ -111,6 +111,11 @@ class Adapters:
             self.current.taken[name] = matrix.view(-1, *part.shape).requires_grad_(self.current.train)
         return self.current.taken[name]
 
+    def read(self, slot: int, name: str) -> torch.Tensor:
+        """The matrix of one slot as it stands, in float32."""
+        part = self.parts[name]
+        return self.values[slot, part.begin : part.end].view(part.shape)
+
     def collect(self) -> None:
         """Gradients of the matrices taken in this pass, summed over the rows of each slot, into `gradients`."""
         assert self.current is not None

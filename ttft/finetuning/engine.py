@@ -57,6 +57,7 @@ class Trace:
 
 Scorer = Callable[[str, Any], Any]
 GoOn = Callable[[str, Sequence[float]], bool]
+OnEnd = Callable[[Trace, int], None]
 
 
 def finetune_prompts(
@@ -69,6 +70,7 @@ def finetune_prompts(
     score_at: Sequence[int] = (),
     scorer: Scorer | None = None,
     go_on: GoOn | None = None,
+    on_end: OnEnd | None = None,
     warm_down: float = 1.0,
     pass_tokens: int = 4096,
 ) -> Iterator[Trace]:
@@ -77,6 +79,7 @@ def finetune_prompts(
     max_length, prefix_token  as in scoring: a text is one prefix token and its tokens, in windows of max_length
     score_at   numbers of steps after which scorer(key, model) is called; the last step of a job is always scored
     go_on      asked with (key, losses so far) after each step; False ends the prompt there
+    on_end     called with (trace, slot) when a job has ended, scored and before its slot is reset; not if it failed
     warm_down  the rate of a job's last step relative to its first; linear between. 1: constant
     pass_tokens  most tokens of a pass, padding included (a single text may have more)
     The result of a job does not depend on the jobs before or beside it. A job whose loss is not finite ends there, its
@@ -98,6 +101,8 @@ def finetune_prompts(
                 return
             run.round(busy)
             for slot in [s for s, prompt in busy.items() if prompt.done]:
+                if on_end is not None and not busy[slot].trace.failed:
+                    on_end(busy[slot].trace, slot)
                 prompt = busy.pop(slot)
                 learner.reset(slot)
                 free.append(slot)

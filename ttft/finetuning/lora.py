@@ -151,7 +151,8 @@ class LoraLearner:
         self.adapters = Adapters()
         given = model.get_input_embeddings().weight.dtype
         self.dtype, self.score_dtype = dtype or given, score_dtype or given
-        scale = (alpha if alpha is not None else rank) / rank
+        self.rank, self.alpha = rank, alpha if alpha is not None else rank
+        scale = self.alpha / rank
         declare(self.adapters, model, rank, vocabulary, seed)
         copies = {kind: model if kind == given else copy.deepcopy(model).to(kind) for kind in self._dtypes()}
         attached = {kind: attach(one, self.adapters, scale, vocabulary) for kind, one in copies.items()}
