@@ -203,6 +203,8 @@ def finetune_eval(
     vocabulary: Vocabulary = None,
     lr: LearningRate = None,
     score: Annotated[str | None, option(FinetuneEvalConfig, "score")] = None,
+    guard: Annotated[bool | None, option(FinetuneEvalConfig, "guard", "--guard")] = None,
+    mix: Annotated[bool | None, option(FinetuneEvalConfig, "mix", "--mix")] = None,
     save_adapters: Annotated[str | None, option(FinetuneEvalConfig, "save_adapters")] = None,
     device: Device = None,
     dtype: Dtype = None,

@@ -38,6 +38,7 @@ from ttft.run_dir import (
 )
 
 if TYPE_CHECKING:
+    from ttft.commands.guarding import Guard, Verdict
     from ttft.finetuning.engine import Trace
 
 
@@ -131,11 +132,17 @@ class Run:
     tuner: Tuner
     encodings: dict[str, Any] = field(default_factory=dict)
     planned: dict[str, Selection] = field(default_factory=dict)
+    guard: Guard | None = None
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, config: FinetuneEvalConfig, device: str, prompts: list[Prompt]) -> Run:
         run = cls(config, Tuner.prepare(config, device, prompts=len(prompts), score_dtype=config.score_dtype))
         run.encodings = {p.id: run.encode(p) for p in prompts}
+        if config.guard or config.mix:
+            from ttft.commands.guarding import Guard
+
+            run.guard = Guard(config, run.tuner)
         return run
 
     def identity(self, manifest: dict) -> dict:
@@ -170,10 +177,14 @@ class Run:
                     "choose another --out, or leave --save-adapters out",
                 )
 
-    def save_adapter(self, trace: Trace, slot: int) -> None:
-        """On disk before the prompt's result is: at a prompt's end, from its slot."""
+    def end(self, prompt: Prompt, trace: Trace, slot: int) -> None:
+        """A prompt has taken its last step and still has its slot: judge the update, and save the adapter."""
         from ttft.finetuning.export import adapter_folder, save_adapter
 
+        if self.guard is not None and trace.losses and not _failure(trace):
+            prefix, _ = self.parts(prompt)
+            self.verdicts[prompt.id] = self.guard.judge(trace, slot, prefix, self.encodings[prompt.id])
+        # on disk before the prompt's result is
         if self.adapters is not None and not _failure(trace):
             learner = self.tuner.learner
             save_adapter(
@@ -246,8 +257,9 @@ class Run:
 
         by_id = {p.id: p for p in prompts}
         traces = self.tuner.finetune(
-            jobs(), score_at=(0, *self.config.score_at), scorer=scorer, on_end=self.save_adapter
-        )
+            jobs(), score_at=(0, *self.config.score_at), scorer=scorer,
+            on_end=lambda trace, slot: self.end(by_id[trace.key], trace, slot),
+        )  # fmt: skip
         for trace in traces:
             yield self._result(by_id[trace.key], chosen.pop(trace.key), trace)
 
@@ -259,6 +271,12 @@ class Run:
         adapter = self.tuner.training | {"parameters": self.tuner.learner.count}
         if self.tuner.training["method"] == "lora":
             adapter |= {"alpha": config.lora_alpha or self.tuner.training["rank"]}
+        verdict, nats = self.verdicts.pop(prompt.id, None), [trace.scores[s].nats for s in steps]
+        guard = {}
+        if verdict is not None:
+            guard = verdict.to_json() | {"tuned_nats": nats[-1]}
+            nats[-1] = verdict.answer.nats if verdict.scale else nats[-1]  # kept "base": the numbers know no guard
+        tuned = bool(trace.losses) and not failed and (verdict is None or verdict.scale > 0)
         return Result(
             prompt_id=prompt.id,
             subset=prompt.subset,
@@ -268,11 +286,12 @@ class Run:
             ids=selection.ids,
             sigma=selection.sigma,
             steps=steps,
-            nats=[trace.scores[s].nats for s in steps],
+            nats=nats,
             bytes=trace.scores[0].bytes,
             tokens=trace.scores[0].tokens,
-            kept="tuned" if trace.losses and not failed else "base",
+            kept="tuned" if tuned else "base",
             losses=[round(x, 6) for x in trace.losses if math.isfinite(x)],
             seconds={k: round(v, 6) for k, v in (selection.seconds | trace.seconds).items()},
             failed=failed,
+            guard=guard,
         )

@@ -20,12 +20,28 @@ class FinetuneEvalConfig(TuningFields):
     """whole: the scored text also retrieves (the papers' setting). suffix: a prefix retrieves, the rest is scored."""
     split: float = Field(0.5, gt=0, lt=1)
     """With suffix: the share of characters that is the prefix."""
+    guard: bool = False
+    """With suffix: keep the base where the update made the prefix less likely."""
+    mix: bool = False
+    """With suffix: keep of the update the share (0, 1/4 to 1) under which the prefix is most likely."""
+    guard_part: float = Field(1.0, gt=0, le=1)
+    """The share of the prefix, its last part, that judges the update."""
+    guard_margin: float = Field(0.0, ge=0, lt=1)
+    """The share of the base's nats on it that an update must save to be kept."""
     score_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50)
     """Steps after which a prompt is scored; 0 (the base) and a prompt's last step always are."""
     save_adapters: str | None = None
     """Folder for each prompt's LoRA adapter in PEFT's format, a folder each by the prompt's id."""
     score_dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also halves the frozen weights' memory."""
+
+    @model_validator(mode="after")
+    def _guards_need_known_text(self) -> Self:
+        if (self.guard or self.mix) and self.score != "suffix":
+            raise ValueError("guard and mix judge an update by known text, the prefix; add --score suffix")
+        if self.guard and self.mix:
+            raise ValueError("mix includes guard; give one of them")
+        return self
 
     @model_validator(mode="after")
     def _steps_are_counts(self) -> Self:

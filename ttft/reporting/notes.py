@@ -43,11 +43,24 @@ def notes(group: Group, rows: list[Row], gaps: dict[str, float], broken: dict[st
                 f"{row.label}: the base model answers {row.kept_base} of {row.prompts} prompts "
                 "(no step was taken, or a guard kept it; the numbers by step know no guard)."
             )
+    lines += [guarded for row in runs if (guarded := _guard(row))]
     lines += [
         f"{label}: nats that are not finite (training diverged) on {n} of {len(group.prompts)} prompts."
         for label, n in broken.items()
     ]
     return lines
+
+
+def _guard(row: Row) -> str:
+    """What a guard did, in points of base: fired, saved, cost."""
+    if row.guard is None:
+        return ""
+    g = row.guard
+    return (
+        f"{row.label}: the guard judged {g.judged} prompts and kept the base on {g.fired}; it saved {g.saved:.2f} "
+        f"points of base where the update hurt and cost {g.cost:.2f} where it helped; without it: {g.without:.1f}%, "
+        f"{g.worse_without:.1f}% of prompts made worse by more than 1%, with it {g.worse_with:.1f}%."
+    )
 
 
 def _interval(prompts: int) -> str:

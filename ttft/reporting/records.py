@@ -7,6 +7,20 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class GuardAccount:
+    """What a guard did to a run: prompts judged and kept at base; points of base it saved and cost; and the run without
+    it: % of base, and % of prompts made worse by more than 1%, without and with it."""
+
+    judged: int
+    fired: int
+    saved: float
+    cost: float
+    without: float
+    worse_without: float
+    worse_with: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of the main table. Percentages of base; steps and seconds are means per prompt."""
 
@@ -23,6 +37,7 @@ class Row:
     worse: float
     kept_base: int
     near_duplicates: int | None
+    guard: GuardAccount | None = None
 
 
 @dataclass(frozen=True, slots=True)

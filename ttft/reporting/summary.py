@@ -15,11 +15,12 @@ import numpy as np
 
 from ttft.records import Result
 from ttft.reporting.notes import notes
-from ttft.reporting.records import Curve, Row, SubsetRow, Summary
+from ttft.reporting.records import Curve, GuardAccount, Row, SubsetRow, Summary
 from ttft.reporting.runs import PLACES, Group, Key, Run
 from ttft.reporting.statistics import bits_per_byte, bootstrap_interval, percent_of_base, percent_worse
 
 STAGES = ("embed", "search", "select", "train", "evaluate")
+WORSE = 1.01  # times the base's nats: what the guard's account calls made worse
 SAME_BASE = 1e-3  # relative difference of a prompt's base nats up to which two runs have one base
 NEAR_DUPLICATE = 0.99
 EXTREMES = 5
@@ -136,6 +137,26 @@ def _run_row(m: Measured) -> Row:
         worse=percent_worse(m.base, m.final),
         kept_base=sum(r.kept == "base" for r in m.results),
         near_duplicates=near_duplicates(m),
+        guard=guard_account(m),
+    )
+
+
+def guard_account(m: Measured) -> GuardAccount | None:
+    """What --guard or --mix did; points are % of the run's base nats. None for runs without."""
+    judged = np.array([bool(r.guard) for r in m.results])
+    if not judged.any():
+        return None
+    tuned = np.array([r.guard.get("tuned_nats", f) for r, f in zip(m.results, m.final, strict=True)], float)
+    points, changed = 100 / m.base.sum(), tuned - m.final  # above 0: the guard saved nats
+    fired = np.array([r.guard.get("scale") == 0.0 for r in m.results])
+    return GuardAccount(
+        judged=int(judged.sum()),
+        fired=int(fired.sum()),
+        saved=float(points * changed[changed > 0].sum()),
+        cost=float(points * -changed[changed < 0].sum()) + 0.0,  # no -0.0
+        without=percent_of_base(m.base, tuned),
+        worse_without=100 * float(np.mean(tuned > WORSE * m.base)),
+        worse_with=100 * float(np.mean(m.final > WORSE * m.base)),
     )
 
 
