@@ -210,7 +210,7 @@ class Run:
             failed = f"the score after step {max(trace.scores)} is not a number"
         if failed:
             note(f"prompt {prompt.id} failed and is kept at base: {failed}")
-        adapter = self.tuner.training | {"parameters": self.tuner.learner.count}
+        adapter = self.tuner.training | {"parameters": self.tuner.learner.count, "reuse": config.reuse}
         if self.tuner.training["method"] == "lora":
             adapter |= {"alpha": config.lora_alpha or self.tuner.training["rank"]}
         return Result(

@@ -74,4 +74,5 @@ class Tuner:
         return finetune_prompts(
             self.learner, self.tokenizer, jobs, max_length=self.window, prefix_token=prefix_token(self.tokenizer),
             score_at=score_at, scorer=scorer, warm_down=self.training["warm_down"],
+            reuse=self.config.reuse,
         )  # fmt: skip

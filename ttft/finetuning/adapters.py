@@ -112,7 +112,8 @@ class Adapters:
         return self.current.taken[name]
 
     def collect(self) -> None:
-        """Gradients of the matrices taken in this pass, summed over the rows of each slot, into `gradients`."""
+        """Gradients of the matrices taken in this pass, summed over the rows of each slot, into `gradients`:
+        there they stay until the slot is in a pass again, so that `step` may be called more than once."""
         assert self.current is not None
         slots = self.current.slots
         self.gradients[slots.unique()] = 0.0
