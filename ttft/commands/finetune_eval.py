@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +35,10 @@ from ttft.run_dir import (
     sha256_file,
     sha256_text,
 )
+from ttft.runtime import Timer
+
+if TYPE_CHECKING:
+    from ttft.finetuning.engine import Job, Trace
 
 
 def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
@@ -101,8 +105,9 @@ def _bpb(results: Any) -> str:
 
 def _summary(results: list[dict], folder: Path, new: int, seconds: float) -> str:
     steps = sum(r["steps"][-1] for r in results) / len(results)
+    what = "texts in context" if results[0]["adapter"]["method"] == "in-context" else "steps a prompt"
     return (
-        f"{folder}: {len(results)} prompts ({new} new), {_bpb(results)}, {steps:.1f} steps a prompt, {seconds:.1f} s; "
+        f"{folder}: {len(results)} prompts ({new} new), {_bpb(results)}, {steps:.1f} {what}, {seconds:.1f} s; "
         f"next: ttft report {folder}"
     )
 
@@ -199,18 +204,43 @@ class Run:
         def scorer(key: str, model: Any) -> Any:
             return score(model, self.encodings[key], max_length=self.tuner.window)
 
+        traces: Iterator[Trace] = (self._in_context(job, chosen[job.key].cosines) for job in jobs())
+        if not self.in_context:
+            traces = self.tuner.finetune(jobs(), score_at=(0, *self.config.score_at), scorer=scorer)
         by_id = {p.id: p for p in prompts}
-        for trace in self.tuner.finetune(jobs(), score_at=(0, *self.config.score_at), scorer=scorer):
+        for trace in traces:
             yield self._result(by_id[trace.key], chosen.pop(trace.key), trace)
 
-    def _result(self, prompt: Prompt, selection: Selection, trace: Any) -> Result:
+    @property
+    def in_context(self) -> bool:
+        return self.tuner.training["method"] == "in-context"
+
+    def _in_context(self, job: Job, cosines: list[float]) -> Trace:
+        """The prompt scored without and with its texts in front of it, in place of training on them."""
+        from ttft.evaluation import context_room, score, token_ids
+        from ttft.finetuning.engine import Trace
+        from ttft.in_context import SEPARATOR, contexts
+
+        model, window, encoded = self.tuner.learner, self.tuner.window, self.encodings[job.key]
+        trace, timer = Trace(job.key), Timer(str(model.device))
+        with timer("evaluate"):
+            texts = [token_ids(self.tuner.tokenizer, text + SEPARATOR) for text in job.texts]
+            room = context_room(encoded, window)
+            for count, context in contexts(texts, cosines, room, self.config.score_at).items():
+                trace.scores[count] = score(model, replace(encoded, context=context), max_length=window)
+        trace.seconds |= timer.seconds
+        return trace
+
+    def _result(self, prompt: Prompt, selection: Selection, trace: Trace) -> Result:
         config, steps = self.config, [s for s in sorted(trace.scores) if math.isfinite(trace.scores[s].nats)]
         failed = trace.failed
         if not failed and len(steps) < len(trace.scores):
             failed = f"the score after step {max(trace.scores)} is not a number"
         if failed:
             note(f"prompt {prompt.id} failed and is kept at base: {failed}")
-        adapter = self.tuner.training | {"parameters": self.tuner.learner.count, "reuse": config.reuse}
+        adapter = dict(self.tuner.training)
+        if not self.in_context:
+            adapter |= {"parameters": self.tuner.learner.count, "reuse": config.reuse}
         if self.tuner.training["method"] == "lora":
             adapter |= {"alpha": config.lora_alpha or self.tuner.training["rank"]}
         return Result(
@@ -225,7 +255,7 @@ class Run:
             nats=[trace.scores[s].nats for s in steps],
             bytes=trace.scores[0].bytes,
             tokens=trace.scores[0].tokens,
-            kept="tuned" if trace.losses and not failed else "base",
+            kept="tuned" if max(trace.scores) > 0 and not failed else "base",
             losses=[round(x, 6) for x in trace.losses if math.isfinite(x)],
             seconds={k: round(v, 6) for k, v in (selection.seconds | trace.seconds).items()},
             failed=failed,

@@ -12,6 +12,9 @@ from ttft.config.tuning import TuningFields
 class FinetuneEvalConfig(TuningFields):
     """Prompts -> chosen texts -> fine-tuned model -> bits per byte, in a run folder."""
 
+    method: Literal["lora", "full", "in-context"] | None = None  # type: ignore[assignment]  # scoring knows one more
+    """LoRA on the projections, all weights, or in-context: the texts stand before the prompt, nothing is trained.
+    Default: vetted for the embedded model, else lora."""
     out: str
     """Folder of the run; running the same command again does only what is missing there."""
     budget_steps: int | None = Field(None, ge=0)
@@ -21,7 +24,7 @@ class FinetuneEvalConfig(TuningFields):
     split: float = Field(0.5, gt=0, lt=1)
     """With suffix: the share of characters that is the prefix."""
     score_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50)
-    """Steps after which a prompt is scored; 0 (the base) and a prompt's last step always are."""
+    """Steps (in-context: texts) after which a prompt is scored; 0 (the base) and a prompt's last always are."""
     score_dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also halves the frozen weights' memory."""
 
