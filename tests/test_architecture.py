@@ -13,8 +13,8 @@ REPO = Path(__file__).parents[1]
 
 BASE = {"errors", "records", "runtime", "run_dir"}
 LIBRARIES = {
-    "corpus", "embedding", "vector_index", "selection", "finetuning", "evaluation", "reporting",
-    "async_training", "q2d",
+    "corpus", "embedding", "vector_index", "selection", "finetuning", "in_context", "evaluation",
+    "reporting",     "async_training", "q2d",
 }  # fmt: skip
 COMMANDS = BASE | LIBRARIES | {"config", "retriever", "ttft"}
 ARROWS: dict[str, set[str]] = {

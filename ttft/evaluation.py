@@ -9,13 +9,17 @@ hold it against that. Nothing is truncated.
 
 In suffix scoring the prefix conditions and only the suffix is counted: the two are tokenised apart, so that the cut is
 at the same byte for every tokenizer, and the first window keeps as much of the prefix as fits, at least half a window.
+
+A context of other texts (the in-context baseline) stands in every window, after a prefix token of its own: were it only
+in the first, most of a long text would not see it. It may take the room that the text itself leaves, and at least half
+a window; a text that then needs more windows than without it sees less of itself. Its tokens are never counted.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ttft.errors import ConfigError
@@ -37,11 +41,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text ready to be scored: ids with one prefix token in front; ids[start:] are scored, start >= 1."""
+    """A text ready to be scored: ids with one prefix token in front; ids[start:] are scored, start >= 1.
+
+    context  ids of other texts, which stand after the prefix token of every window
+    """
 
     ids: list[int]
     start: int
     bytes: int
+    context: list[int] = field(default_factory=list)
 
 
 def prefix_token(tokenizer: Any) -> int:
@@ -61,11 +69,15 @@ def window_of(model: Any) -> int:
     raise ConfigError(f"{type(model).__name__} does not state its longest input", "give --max-length")
 
 
+def token_ids(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of exactly this text, without special ones."""
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+
+
 def encode(tokenizer: Any, text: str, prefix: str = "") -> Encoded:
     """Tokenise without special tokens and put one prefix token in front; only `text` is scored, after `prefix`."""
-    before = tokenizer(prefix, add_special_tokens=False, verbose=False)["input_ids"] if prefix else []
-    scored = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    ids = [prefix_token(tokenizer), *before, *scored]
+    before = token_ids(tokenizer, prefix) if prefix else []
+    ids = [prefix_token(tokenizer), *before, *token_ids(tokenizer, text)]
     return Encoded(ids, 1 + len(before), len(text.encode()))
 
 
@@ -80,6 +92,34 @@ def windows(length: int, start: int, window: int) -> Iterator[tuple[int, int, in
         end = min(length, first + window + 1 - context)
         yield max(0, end - 1 - window), first, end
         first, context = end, 1
+
+
+def context_room(encoded: Encoded, window: int) -> int:
+    """How many tokens of context a window may hold beside this text: what the text leaves, at least half a window."""
+    return max(window - (len(encoded.ids) - 1), window // 2)
+
+
+def spans(encoded: Encoded, window: int) -> list[tuple[int, int, int]]:
+    """The windows of a text, as in `windows`, small enough to be fed with its context.
+
+    Where the whole text goes into one window, its own prefix token is the one before the context. Else every window has
+    one more.
+    """
+    assert len(encoded.context) <= context_room(encoded, window)
+    length, room = len(encoded.ids), window - len(encoded.context)
+    if encoded.context and length - 1 > room:
+        room -= 1
+    return list(windows(length, encoded.start, room))
+
+
+def fed(encoded: Encoded, begin: int, end: int) -> list[int]:
+    """What a model is fed to predict ids up to `end`: ids[begin:end-1], after the prefix token and the context, if any.
+
+    The last n positions of it predict ids[end-n:end].
+    """
+    if not encoded.context:
+        return encoded.ids[begin : end - 1]
+    return [encoded.ids[0], *encoded.context, *encoded.ids[max(1, begin) : end - 1]]
 
 
 def split_prompt(text: str, fraction: float = 0.5) -> tuple[str, str]:
@@ -105,31 +145,30 @@ def score(
     import torch
 
     window = max_length or window_of(model)
-    spans = list(windows(len(encoded.ids), encoded.start, window))
+    parts = spans(encoded, window)
     device = next(model.parameters()).device
     was_training, nats = model.training, 0.0
     model.eval()
     with torch.inference_mode(), autocast(device.type, dtype):
-        for i in range(0, len(spans), batch_size):
-            batch = spans[i : i + batch_size]
-            nats += _score_windows(model, encoded.ids, batch, device)
+        for i in range(0, len(parts), batch_size):
+            nats += _score_windows(model, encoded, parts[i : i + batch_size], device)
     model.train(was_training)
     return Score(nats, encoded.bytes, len(encoded.ids) - encoded.start)
 
 
-def _score_windows(model: Any, ids: list[int], spans: Sequence[tuple[int, int, int]], device: Any) -> float:
+def _score_windows(model: Any, encoded: Encoded, parts: Sequence[tuple[int, int, int]], device: Any) -> float:
     """Nats of the counted tokens of some windows. Padding is on the right, where a causal model cannot see it."""
     import torch
 
-    width = max(end - 1 - begin for begin, _, end in spans)
-    rows = [ids[begin : end - 1] + [0] * (width - (end - 1 - begin)) for begin, _, end in spans]
-    mask = [[1] * (end - 1 - begin) + [0] * (width - (end - 1 - begin)) for begin, _, end in spans]
-    inputs = torch.tensor(rows, device=device)
+    rows = [fed(encoded, begin, end) for begin, _, end in parts]
+    width = max(map(len, rows))
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+    inputs = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
     logits = model(input_ids=inputs, attention_mask=torch.tensor(mask, device=device), use_cache=False).logits
     nats = 0.0
-    for row, (begin, first, end) in enumerate(spans):
-        counted = logits[row, first - 1 - begin : end - 1 - begin].float()
-        targets = torch.tensor(ids[first:end], device=device)
+    for row, (_, first, end) in enumerate(parts):
+        counted = logits[row, len(rows[row]) - (end - first) : len(rows[row])].float()
+        targets = torch.tensor(encoded.ids[first:end], device=device)
         nats += torch.nn.functional.cross_entropy(counted, targets, reduction="none").double().sum().item()
     return nats
 

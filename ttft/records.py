@@ -62,8 +62,9 @@ class Result:
     """What fine-tuning did for one prompt.
 
     steps and nats have equal length: nats[i] is the negative log-likelihood (natural log) of the scored text after
-    steps[i] gradient steps; steps[0] is 0, the base model. bytes and tokens are those of exactly the scored text.
-    kept is "tuned" or "base": which model answers (without a guard: "tuned" whenever a step was taken).
+    steps[i] gradient steps (in-context: with steps[i] texts before it); steps[0] is 0, the base model. bytes and tokens
+    are those of exactly the scored text.
+    kept is "tuned" or "base": which model answers (without a guard: "tuned" whenever steps[-1] > 0).
     guard  with --guard and --mix: scale (of the update, 0 is the base), known (nats of the known text by scale) and
     tuned_nats (of the scored text under the whole update); with a scale between 0 and 1 nats[-1] is at that scale
     failed says why the base answers where a loss or a score was not finite; "" where nothing failed.

@@ -183,3 +183,16 @@ def test_a_model_that_is_not_there_and_a_prompt_too_short(
     assert run_ttft(*command, "--score", "suffix") == 2
     assert "too short" in capsys.readouterr().err
     assert not (tmp_path / "r" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_gradient_reuse(tmp_path, run_ttft, index_folder, prompts_file, lm_folder, method, capsys):
+    command = arguments(index_folder, prompts_file, tmp_path / "r", lm_folder, "--strategy", "nearest-failure")
+    command += ["--method", method]
+    assert run_ttft(*command, "--set", "reuse=2") == 0
+    for result in content(tmp_path / "r"):
+        first, second, third, fourth = result["losses"]
+        assert first == second != third == fourth and len(set(result["ids"])) == 1
+        assert len(set(result["nats"])) == len(result["nats"]) == 4 and result["adapter"]["reuse"] == 2
+    assert run_ttft(*command) == 2
+    assert "reuse is 2, asked for 1" in capsys.readouterr().err

@@ -50,6 +50,10 @@ def _read(folders: list[Path]) -> list[Run]:
     for run in runs:
         if run.config.get("strategy") != "sift":
             raise ConfigError(f"{run.folder} is a run of {run.config.get('strategy')!r}", "calibration is for sift")
+        if run.config.get("method") == "in-context":
+            raise ConfigError(
+                f"{run.folder} trained nothing", "a policy says what a gradient step gains: --method lora"
+            )
         if any(run.config.get(key) for key in ("alpha", "policy")) or run.config.get("budget_steps") is not None:
             raise ConfigError(f"{run.folder} stopped early by a rule", "calibrate on a run without alpha and policy")
     for key in ("index_sha256", "model", "score", "n", "k", "max_prompt_chars"):

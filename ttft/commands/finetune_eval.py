@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ttft.commands.console import note, progress, say, show_plan
-from ttft.commands.tuning import Tuner
+from ttft.commands.evaluating import Run
 from ttft.config.finetune_eval import FinetuneEvalConfig
-from ttft.errors import ConfigError, CorpusError
-from ttft.records import Prompt, Result, Selection
+from ttft.errors import CorpusError
+from ttft.records import Prompt, Selection
 from ttft.run_dir import (
     CONFIG,
     PROVENANCE,
@@ -33,13 +27,8 @@ from ttft.run_dir import (
     read_lines,
     read_manifest,
     record_provenance,
-    sha256_file,
     sha256_text,
 )
-
-if TYPE_CHECKING:
-    from ttft.commands.guarding import Guard, Verdict
-    from ttft.finetuning.engine import Trace
 
 
 def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
@@ -111,187 +100,8 @@ def _bpb(results: Any) -> str:
 
 def _summary(results: list[dict], folder: Path, new: int, seconds: float) -> str:
     steps = sum(r["steps"][-1] for r in results) / len(results)
+    what = "texts in context" if results[0]["adapter"]["method"] == "in-context" else "steps a prompt"
     return (
-        f"{folder}: {len(results)} prompts ({new} new), {_bpb(results)}, {steps:.1f} steps a prompt, {seconds:.1f} s; "
+        f"{folder}: {len(results)} prompts ({new} new), {_bpb(results)}, {steps:.1f} {what}, {seconds:.1f} s; "
         f"next: ttft report {folder}"
     )
-
-
-def _failure(trace: Trace) -> str:
-    """Why a prompt is kept at base; "" when its training and its scores are sound."""
-    if not trace.failed and not all(math.isfinite(score.nats) for score in trace.scores.values()):
-        return f"the score after step {max(trace.scores)} is not a number"
-    return trace.failed
-
-
-@dataclass
-class Run:
-    """One run: the tuner, and what is scored of each prompt."""
-
-    config: FinetuneEvalConfig
-    tuner: Tuner
-    encodings: dict[str, Any] = field(default_factory=dict)
-    planned: dict[str, Selection] = field(default_factory=dict)
-    guard: Guard | None = None
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-
-    @classmethod
-    def prepare(cls, config: FinetuneEvalConfig, device: str, prompts: list[Prompt]) -> Run:
-        run = cls(config, Tuner.prepare(config, device, prompts=len(prompts), score_dtype=config.score_dtype))
-        run.encodings = {p.id: run.encode(p) for p in prompts}
-        if config.guard or config.mix:
-            from ttft.commands.guarding import Guard
-
-            run.guard = Guard(config, run.tuner)
-        return run
-
-    def identity(self, manifest: dict) -> dict:
-        """The resolved configuration of the run, with the index named by its content and not by its place."""
-        content = json.dumps([manifest["shards"], manifest["embedder"]], sort_keys=True).encode()
-        tuner = self.tuner
-        resolved = self.config.resolved() | tuner.training | {
-            "embedder": manifest["embedder"]["name"], "lambda_": tuner.selector.lambda_, "max_length": tuner.window,
-            "dtype": str(tuner.dtype).removeprefix("torch."), "device": tuner.selector.device.split(":")[0],
-            "index_sha256": hashlib.sha256(content).hexdigest(),
-        }  # fmt: skip
-        for place in ("out", "index", "slots", "save_adapters"):
-            del resolved[place]
-        if self.config.policy is not None:
-            resolved["policy"] = sha256_file(Path(self.config.policy))
-        return resolved
-
-    @property
-    def adapters(self) -> Path | None:
-        """The folder of --save-adapters."""
-        return Path(self.config.save_adapters) if self.config.save_adapters is not None else None
-
-    def check_adapters(self, known: dict[str, dict]) -> None:
-        """Prompts that a former start has finished must have left their adapters."""
-        from ttft.finetuning.export import adapter_folder, is_saved
-
-        assert self.adapters is not None
-        for prompt_id, result in known.items():
-            if not result.get("failed") and not is_saved(adapter_folder(self.adapters, prompt_id)):
-                raise ConfigError(
-                    f"prompt {prompt_id} has a result in {self.config.out} but no adapter in {self.adapters}",
-                    "choose another --out, or leave --save-adapters out",
-                )
-
-    def end(self, prompt: Prompt, trace: Trace, slot: int) -> None:
-        """A prompt has taken its last step and still has its slot: judge the update, and save the adapter."""
-        from ttft.finetuning.export import adapter_folder, save_adapter
-
-        if self.guard is not None and trace.losses and not _failure(trace):
-            prefix, _ = self.parts(prompt)
-            self.verdicts[prompt.id] = self.guard.judge(trace, slot, prefix, self.encodings[prompt.id])
-        # on disk before the prompt's result is
-        if self.adapters is not None and not _failure(trace):
-            learner = self.tuner.learner
-            save_adapter(
-                learner, slot, adapter_folder(self.adapters, trace.key), base=learner.model.name_or_path,
-                revision=self.config.model_revision,
-            )  # fmt: skip
-
-    def encode(self, prompt: Prompt) -> Any:
-        """What is scored of a prompt, tokenised; checks that there is something to score and to search with."""
-        from ttft.evaluation import encode
-
-        query, scored = self.parts(prompt)
-        if not query.strip() or not scored:
-            raise CorpusError(f"prompt {prompt.id} is too short to be cut into a prefix and a suffix", "--score whole")
-        return encode(self.tuner.tokenizer, scored, query if self.config.score == "suffix" else "")
-
-    def parts(self, prompt: Prompt) -> tuple[str, str]:
-        """(the text that retrieves, the text that is scored)."""
-        from ttft.evaluation import split_prompt
-
-        if self.config.score == "whole":
-            return prompt.text, prompt.text
-        return split_prompt(prompt.text, self.config.split)
-
-    def spread_budget(self, prompts: list[Prompt], steps: int) -> None:
-        """Select for all prompts, then cut each selection where the budget of all leaves it: `planned`."""
-        from ttft.selection.budget import spread
-
-        chosen = []
-        with progress() as display:
-            for prompt in display.track(prompts, description="selecting"):
-                chosen.append(self.tuner.selector.select(prompt.id, self.parts(prompt)[0]))
-        policy = self.tuner.selector.policy
-        gains = [policy.gains(s.sigma) if policy else np.array(s.scores) for s in chosen]
-        for selection, count in zip(chosen, spread(gains, steps), strict=True):
-            cut = {
-                "ids": selection.ids[:count],
-                "scores": selection.scores[:count],
-                "cosines": selection.cosines[:count],
-            }
-            ended = {} if count == len(selection.ids) else {"stopped_because": "budget"}
-            self.planned[selection.prompt_id] = replace(selection, **cut, sigma=selection.sigma[: count + 1], **ended)
-        note(
-            f"budget: {sum(len(s.ids) for s in self.planned.values())} of {steps} steps given to {len(prompts)} prompts"
-        )
-
-    def results(self, prompts: list[Prompt], recorded: dict[str, Selection], selections: JsonLines) -> Iterator[Result]:
-        """Select, train and score each prompt in turn; what a killed run recorded is not written twice."""
-        from ttft.evaluation import score
-        from ttft.finetuning.engine import Job
-
-        chosen: dict[str, Selection] = {}
-
-        def jobs() -> Iterator[Job]:
-            for prompt in prompts:
-                selection = self.planned.get(prompt.id) or self.tuner.selector.select(prompt.id, self.parts(prompt)[0])
-                before = recorded.get(prompt.id)
-                if before is None:
-                    selections.append(selection.to_json())
-                elif before.ids != selection.ids:
-                    raise CorpusError(
-                        f"another choice was recorded for prompt {prompt.id}: the prompts have changed since",
-                        "choose another --out",
-                    )
-                chosen[prompt.id] = selection
-                yield Job(prompt.id, self.tuner.texts(selection))
-
-        def scorer(key: str, model: Any) -> Any:
-            return score(model, self.encodings[key], max_length=self.tuner.window)
-
-        by_id = {p.id: p for p in prompts}
-        traces = self.tuner.finetune(
-            jobs(), score_at=(0, *self.config.score_at), scorer=scorer,
-            on_end=lambda trace, slot: self.end(by_id[trace.key], trace, slot),
-        )  # fmt: skip
-        for trace in traces:
-            yield self._result(by_id[trace.key], chosen.pop(trace.key), trace)
-
-    def _result(self, prompt: Prompt, selection: Selection, trace: Trace) -> Result:
-        config, steps = self.config, [s for s in sorted(trace.scores) if math.isfinite(trace.scores[s].nats)]
-        failed = _failure(trace)
-        if failed:
-            note(f"prompt {prompt.id} failed and is kept at base: {failed}")
-        adapter = self.tuner.training | {"parameters": self.tuner.learner.count}
-        if self.tuner.training["method"] == "lora":
-            adapter |= {"alpha": config.lora_alpha or self.tuner.training["rank"]}
-        verdict, nats = self.verdicts.pop(prompt.id, None), [trace.scores[s].nats for s in steps]
-        guard = {}
-        if verdict is not None:
-            guard = verdict.to_json() | {"tuned_nats": nats[-1]}
-            nats[-1] = verdict.answer.nats if verdict.scale else nats[-1]  # kept "base": the numbers know no guard
-        tuned = bool(trace.losses) and not failed and (verdict is None or verdict.scale > 0)
-        return Result(
-            prompt_id=prompt.id,
-            subset=prompt.subset,
-            text_sha256=sha256_text(prompt.text),
-            model=config.model,
-            adapter=adapter,
-            ids=selection.ids,
-            sigma=selection.sigma,
-            steps=steps,
-            nats=nats,
-            bytes=trace.scores[0].bytes,
-            tokens=trace.scores[0].tokens,
-            kept="tuned" if tuned else "base",
-            losses=[round(x, 6) for x in trace.losses if math.isfinite(x)],
-            seconds={k: round(v, 6) for k, v in (selection.seconds | trace.seconds).items()},
-            failed=failed,
-            guard=guard,
-        )

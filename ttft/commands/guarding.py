@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ttft.commands.tuning import Tuner
 from ttft.config.finetune_eval import FinetuneEvalConfig
-from ttft.evaluation import Encoded, Score, encode, score, split_prompt
 from ttft.runtime import Timer
 
 if TYPE_CHECKING:
+    from ttft.evaluation import Encoded, Score
     from ttft.finetuning.engine import Trace
 
 
@@ -38,6 +38,8 @@ class Guard:
 
     def known(self, prefix: str) -> Encoded:
         """The last part of a prefix, conditioned on what stands before it."""
+        from ttft.evaluation import encode, split_prompt
+
         before, last = split_prompt(prefix, 1.0 - self.config.guard_part)
         return encode(self.tuner.tokenizer, last, before)
 
@@ -57,5 +59,7 @@ class Guard:
         return Verdict(chosen, nats, answer)
 
     def _score(self, slot: int, scale: float, text: Encoded) -> Any:
+        from ttft.evaluation import score
+
         with self.tuner.learner.scoring(slot, scale) as model:
             return score(model, text, max_length=self.tuner.window)

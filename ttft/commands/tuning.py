@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Tuner:
-    """Everything loaded: selector, learner (a model with room for some prompts), tokenizer.
+    """Everything loaded: selector, learner (a model with room for some prompts; in-context: a bare model), tokenizer.
 
     window  tokens of a row, in training and scoring;  dtype  of the steps;  training  as the config resolved it
     """
@@ -46,15 +46,19 @@ class Tuner:
             "dtype": runtime.pick_dtype(config.dtype, device),
             "score_dtype": runtime.pick_dtype(score_dtype, device),
         }
+        bare = training["method"] == "in-context"
         half = training["method"] == "lora" and set(types.values()) == {torch.bfloat16}
         selector = Selector(config, device, types["dtype"])
         model, tokenizer = load_causal_lm(
-            config.model, revision=config.model_revision, dtype=torch.bfloat16 if half else torch.float32,
-            device=device, trust_remote_code=config.trust_remote_code,
+            config.model, revision=config.model_revision, device=device,
+            dtype=types["score_dtype"] if bare else torch.bfloat16 if half else torch.float32,
+            trust_remote_code=config.trust_remote_code,
         )  # fmt: skip
         window = min(config.max_length or window_of(model), window_of(model))
-        if training["method"] == "full":
-            learner: Any = FullLearner(model, lr=training["lr"], **types)
+        if bare:
+            learner: Any = model
+        elif training["method"] == "full":
+            learner = FullLearner(model, lr=training["lr"], **types)
         else:
             learner = LoraLearner(
                 model, slots=min(config.slots or 8, prompts), rank=training["rank"], alpha=config.lora_alpha,
@@ -80,4 +84,5 @@ class Tuner:
         return finetune_prompts(
             self.learner, self.tokenizer, jobs, max_length=self.window, prefix_token=prefix_token(self.tokenizer),
             score_at=score_at, scorer=scorer, on_end=on_end, warm_down=self.training["warm_down"],
+            reuse=self.config.reuse,
         )  # fmt: skip

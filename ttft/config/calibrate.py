@@ -42,6 +42,8 @@ class CalibrateConfig(Config):
             raise ValueError(f"finetune: {', '.join(sorted(own))} is set by calibrate itself")
         if ending := {"alpha", "stop", "policy", "budget_steps"} & set(self.finetune):
             raise ValueError(f"finetune: calibration needs runs that take all steps; leave out {', '.join(ending)}")
+        if self.finetune.get("method") == "in-context":
+            raise ValueError("finetune: in-context takes no steps, so there is no gain of a step to learn")
         return self
 
     def run_config(self, lambda_: float | Literal["auto"]) -> FinetuneEvalConfig:

@@ -12,6 +12,9 @@ from ttft.config.tuning import TuningFields
 class FinetuneEvalConfig(TuningFields):
     """Prompts -> chosen texts -> fine-tuned model -> bits per byte, in a run folder."""
 
+    method: Literal["lora", "full", "in-context"] | None = None  # type: ignore[assignment]  # scoring knows one more
+    """LoRA on the projections, all weights, or in-context: the texts stand before the prompt, nothing is trained.
+    Default: vetted for the embedded model, else lora."""
     out: str
     """Folder of the run; running the same command again does only what is missing there."""
     budget_steps: int | None = Field(None, ge=0)
@@ -29,9 +32,10 @@ class FinetuneEvalConfig(TuningFields):
     guard_margin: float = Field(0.0, ge=0, lt=1)
     """The share of the base's nats on it that an update must save to be kept."""
     score_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50)
-    """Steps after which a prompt is scored; 0 (the base) and a prompt's last step always are."""
+    """Steps (in-context: texts) after which a prompt is scored; 0 (the base) and a prompt's last always are."""
     save_adapters: str | None = None
-    """Folder for each prompt's LoRA adapter in PEFT's format, a folder each by the prompt's id."""
+    """Folder for each prompt's LoRA adapter in PEFT's format, a folder each by the prompt's id. A guard changes nothing
+    in it: it holds the whole update."""
     score_dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also halves the frozen weights' memory."""
 
@@ -41,6 +45,8 @@ class FinetuneEvalConfig(TuningFields):
             raise ValueError("guard and mix judge an update by known text, the prefix; add --score suffix")
         if self.guard and self.mix:
             raise ValueError("mix includes guard; give one of them")
+        if (self.guard or self.mix) and self.method == "in-context":
+            raise ValueError("method in-context makes no update to judge; leave guard and mix out")
         return self
 
     @model_validator(mode="after")
@@ -59,8 +65,8 @@ class FinetuneEvalConfig(TuningFields):
 
     @model_validator(mode="after")
     def _adapters_are_of_lora(self) -> Self:
-        if self.save_adapters is not None and self.training()["method"] == "full":
-            raise ValueError("save_adapters needs LoRA: full fine-tuning leaves no adapter; leave --method full out")
+        if self.save_adapters is not None and self.training()["method"] != "lora":
+            raise ValueError(f"save_adapters needs LoRA: method {self.training()['method']} leaves no adapter")
         return self
 
     def rule(self) -> str:

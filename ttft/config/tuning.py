@@ -31,6 +31,8 @@ class TuningFields(SelectionFields):
     """Adam's learning rate; default: vetted for the embedded model, else 5e-5 (the papers') for full, 5e-4 for LoRA."""
     warm_down: float | None = Field(None, gt=0, le=1)
     """The rate of a prompt's last step relative to its first, linear between; 1: constant. Default: vetted, else 1."""
+    reuse: int = Field(1, ge=1)
+    """Of a text chosen several times in a row, compute the gradient only every reuse-th time (HullFT); 1: each time."""
     slots: int | None = Field(None, ge=1)
     """With LoRA, how many prompts are trained side by side; their results do not depend on it. Default: by memory."""
 

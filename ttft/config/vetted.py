@@ -24,10 +24,13 @@ RANK = 16
 
 
 def training_for(model: str, method: str | None) -> dict:
-    """method, rank, vocabulary, lr and warm_down for a model, where the user names none of them or only the method."""
+    """method, rank, vocabulary, lr and warm_down for a model, where the user names none of them or only the method;
+    in-context trains nothing."""
     for vetted in VETTED_TRAINING.get(model, ()):
         if method in (None, vetted["method"]):
             return dict(vetted)
     chosen = method or "lora"
+    if chosen == "in-context":
+        return {"method": chosen}
     rank = {"rank": RANK} if chosen == "lora" else {}
     return {"method": chosen, **rank, "vocabulary": "off", "lr": LEARNING_RATE[chosen], "warm_down": 1.0}

@@ -117,7 +117,8 @@ class Adapters:
         return self.values[slot, part.begin : part.end].view(part.shape)
 
     def collect(self) -> None:
-        """Gradients of the matrices taken in this pass, summed over the rows of each slot, into `gradients`."""
+        """Gradients of the matrices taken in this pass, summed over the rows of each slot, into `gradients`:
+        there they stay until the slot is in a pass again, so that `step` may be called more than once."""
         assert self.current is not None
         taken = self.current.taken
         rows = torch.cat([self._gradient(name, taken.get(name)) for name in self.parts], 1)

@@ -4,6 +4,9 @@ Prompts wait in a queue. Each that gets a slot starts from the weights' start wi
 Adam per selected text, in the given order, is scored at the chosen steps, and hands its slot to the next prompt as soon
 as it is done. In every round each slot takes one step; the texts of a round are put together in passes so that little
 is padded. What a prompt learns does not depend on who is beside it.
+
+With gradient reuse (gradient_reuse.py) a slot whose next step uses its last gradient again takes that step without a
+place in the passes of the round.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ttft.finetuning.gradient_reuse import computed
 from ttft.finetuning.texts import Batch, Text, make_batch, passes, tokenise
 from ttft.runtime import Timer
 
@@ -31,6 +35,8 @@ class Learner(Protocol):
 
     def step(self, batch: Batch, factors: dict[int, float] | None = None) -> list[float]: ...
 
+    def repeat(self, factors: dict[int, float]) -> None: ...
+
     def scoring(self, slot: int, scale: float = 1.0) -> AbstractContextManager[Any]: ...
 
 
@@ -44,12 +50,14 @@ class Job:
 
 @dataclass
 class Trace:
-    """What happened to one prompt. losses[i] is the mean nats per token of text i before its step; scores maps a number
-    of steps to what the scorer returned then; failed says why there are no more, "" if nothing failed; seconds: train
-    (device synchronised; of a pass with several prompts the share of its tokens), evaluate."""
+    """What happened to one prompt. losses[i] is the mean nats per token of text i before its step, or, where the step
+    used a gradient again, the last one computed for that text; gradients is how many were computed; scores maps a
+    number of steps to what the scorer returned then; failed says why there are no more, "" if nothing failed; seconds:
+    train (device synchronised; of a pass with several prompts the share of its tokens), evaluate."""
 
     key: str
     losses: list[float] = field(default_factory=list)
+    gradients: int = 0
     scores: dict[int, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "evaluate": 0.0})
     failed: str = ""
@@ -72,6 +80,7 @@ def finetune_prompts(
     go_on: GoOn | None = None,
     on_end: OnEnd | None = None,
     warm_down: float = 1.0,
+    reuse: int = 1,
     pass_tokens: int = 4096,
 ) -> Iterator[Trace]:
     """Fine-tune on each job's texts and yield one Trace per job, as they end; jobs are taken one by one as slots free.
@@ -81,11 +90,12 @@ def finetune_prompts(
     go_on      asked with (key, losses so far) after each step; False ends the prompt there
     on_end     called with (trace, slot) when a job has ended, scored and before its slot is reset; not if it failed
     warm_down  the rate of a job's last step relative to its first; linear between. 1: constant
+    reuse      a text that stands several times in a row has its gradient computed every reuse-th time. 1: every time
     pass_tokens  most tokens of a pass, padding included (a single text may have more)
     The result of a job does not depend on the jobs before or beside it. A job whose loss is not finite ends there, its
     slot forgotten, and its trace says so.
     """
-    run = _Run(learner, tokenizer, max_length, prefix_token, score_at, scorer, go_on, warm_down, pass_tokens)
+    run = _Run(learner, tokenizer, max_length, prefix_token, score_at, scorer, go_on, warm_down, reuse, pass_tokens)
     queue, free, busy = iter(jobs), list(range(learner.slots))[::-1], {}
     exhausted = False
     try:
@@ -118,6 +128,7 @@ class _Prompt:
 
     trace: Trace
     texts: list[Text]
+    computed: list[bool]
     done: bool = False
 
     @property
@@ -135,6 +146,7 @@ class _Run:
     scorer: Scorer | None
     go_on: GoOn | None
     warm_down: float
+    reuse: int
     pass_tokens: int
 
     def begin(self, slot: int, job: Job) -> _Prompt:
@@ -142,14 +154,16 @@ class _Run:
         timer = Timer(str(self.learner.device))
         with timer("train"):
             texts = [tokenise(self.tokenizer, text, self.max_length, self.prefix_token) for text in job.texts]
-        prompt = _Prompt(Trace(job.key), texts, done=not texts)
+        prompt = _Prompt(Trace(job.key), texts, computed(job.texts, self.reuse), done=not texts)
         prompt.trace.seconds["train"] += timer.seconds["train"]
         self._score(slot, prompt)
         return prompt
 
     def round(self, busy: dict[int, _Prompt]) -> None:
         """One step in every slot that has one to take."""
-        texts = {slot: prompt.texts[prompt.step] for slot, prompt in busy.items() if not prompt.done}
+        going = {slot: prompt for slot, prompt in busy.items() if not prompt.done}
+        texts = {slot: prompt.texts[prompt.step] for slot, prompt in going.items() if prompt.computed[prompt.step]}
+        self._repeat({slot: prompt for slot, prompt in going.items() if slot not in texts})
         for group in passes(texts, self.pass_tokens):
             timer = Timer(str(self.learner.device))
             with timer("train"):
@@ -157,7 +171,19 @@ class _Run:
             tokens = sum(text.tokens for text in group.values()) or 1
             for (slot, text), loss in zip(group.items(), losses, strict=True):
                 busy[slot].trace.seconds["train"] += timer.seconds["train"] * text.tokens / tokens
+                busy[slot].trace.gradients += 1
                 self._after(slot, busy[slot], loss)
+
+    def _repeat(self, prompts: dict[int, _Prompt]) -> None:
+        """A step in each of these slots with the gradient that it holds."""
+        if not prompts:
+            return
+        timer = Timer(str(self.learner.device))
+        with timer("train"):
+            self.learner.repeat({slot: self._factor(prompt) for slot, prompt in prompts.items()})
+        for slot, prompt in prompts.items():
+            prompt.trace.seconds["train"] += timer.seconds["train"] / len(prompts)
+            self._after(slot, prompt, prompt.trace.losses[-1])
 
     def _factor(self, prompt: _Prompt) -> float:
         """Of the learning rate: from 1 at the first step to warm_down at the last."""

@@ -57,6 +57,7 @@ class FullLearner:
 
     def step(self, batch: Batch, factors: dict[int, float] | None = None) -> list[float]:
         """One step of Adam on the batch's one text; its loss before it, in nats per token. Not finite: no step."""
+        self.optimiser.zero_grad(set_to_none=True)  # not after the step: `repeat` may want the gradients again
         inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
         with autocast(self.device.type, self.dtype):
             logits = self.model(input_ids=inputs, use_cache=False).logits
@@ -66,11 +67,14 @@ class FullLearner:
             loss = loss * batch.weights[0]
         if math.isfinite(loss.item()):
             loss.backward()
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.lr * (factors or {}).get(0, 1.0)
-            self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+            self.repeat({0: (factors or {}).get(0, 1.0)})
         return [loss.item()]
+
+    def repeat(self, factors: dict[int, float]) -> None:
+        """One step of Adam with the gradients that are there: after `step`, the last text's once more."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr * factors[0]
+        self.optimiser.step()
 
     @contextlib.contextmanager
     def scoring(self, slot: int, scale: float = 1.0) -> Iterator[Any]:

@@ -196,6 +196,11 @@ class LoraLearner:
                 self.adapters.step(slot, (factors or {}).get(slot, 1.0))
         return [losses[slot] for slot in batch.order]
 
+    def repeat(self, factors: dict[int, float]) -> None:
+        """One more step of Adam in each of these slots, with the gradient of its last step; factors as in `step`."""
+        for slot, factor in factors.items():
+            self.adapters.step(slot, factor)
+
     def _nats(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         hidden = self.model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
         head = self.model.get_output_embeddings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ttft.reporting.records import Row
-from ttft.reporting.runs import Group
+from ttft.reporting.runs import Group, in_context
 from ttft.reporting.statistics import RESAMPLES
 
 FEW_PROMPTS = 30
@@ -37,6 +37,11 @@ def notes(group: Group, rows: list[Row], gaps: dict[str, float], broken: dict[st
         lines.append(
             f"{label} has another base than {first} (up to {100 * gap:.1f}% on a prompt): its % is of its own base."
         )
+    lines += [
+        f"{run.label}: nothing is trained; its steps are the texts that stand before the prompt, as many as fit."
+        for run in group.runs
+        if in_context(run.config)
+    ]
     for row in runs:
         if row.kept_base:
             lines.append(

@@ -110,16 +110,24 @@ def _group(score: str, model: str, runs: list[Run]) -> Group:
 
 
 def plain_label(config: dict, folder: Path) -> str:
-    """The strategy as people call it, with the rule that ends it; the folder's name without a strategy."""
+    """The strategy as people call it, with the rule that ends it and, of texts that were not trained on, "in-context";
+    the folder's name without a strategy."""
     strategy = config.get("strategy")
     if not strategy:
         return folder.name
     name = NAMES.get(str(strategy), str(strategy))
+    if in_context(config):
+        return "in-context " + plain_label({**config, "method": None}, folder)
     if config.get("budget_steps") is not None:
         return f"budget {name}"
     if config.get("policy") is not None:
         return f"calibrated {name}"
     return f"adaptive {name}" if config.get("alpha") is not None else name
+
+
+def in_context(config: dict) -> bool:
+    """Whether a run put its texts before the prompt instead of training on them."""
+    return config.get("method") == "in-context"
 
 
 def labels(runs: list[Run]) -> list[str]:

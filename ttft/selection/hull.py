@@ -10,7 +10,7 @@ Written from the paper's description. Three steps:
 3. Texts in descending weight, the copies of one text one after the other.
 
 A text that lies near the query gets many copies, one behind it none: what is chosen depends on n, and the choice for a
-smaller n is not a beginning of the choice for a larger one. (The paper's gradient reuse belongs to fine-tuning.)
+smaller n is not a beginning of the choice for a larger one. (The paper's gradient reuse: finetuning/gradient_reuse.py.)
 
 Symbols: P `pool` (K,d), w `weights` (K,), q `query`; u = P P^T w and b = P q are kept, so that an iteration costs
 O(K), and a column of P P^T is computed once for each vector that enters.
