@@ -21,15 +21,22 @@ def guarded(tmp_path, run_ttft, index_folder, prompts_file, lm_folder):
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_an_update_that_helps_the_prefix_is_kept_and_one_that_hurts_is_not(guarded, method):
-    """A rate of 1e-3 helps every prefix, one of 30 none: the same nats as without a guard, and the base's."""
+def test_an_update_that_helps_the_prefix_is_kept_and_one_that_does_not_help_enough_is_not(guarded, method):
+    """A rate of 1e-3 helps every prefix: the same nats as without a guard. None is helped by nine tenths."""
     more = ("--method", method)
     plain, kept = guarded("plain", *more), guarded("kept", *more, "--guard")
+    asking = guarded("asking", *more, "--guard", "--set", "guard_margin=0.9")
     for key, result in kept.items():
         assert result["kept"] == "tuned" and result["guard"]["scale"] == 1.0
         assert result["nats"] == pytest.approx(plain[key]["nats"], rel=1e-5)
         assert result["guard"]["known"]["1.0"] < result["guard"]["known"]["0.0"]
-    harm = guarded("harm", *more, "--guard", "--lr", 30.0).values()
+        assert asking[key]["kept"] == "base" and asking[key]["guard"]["scale"] == 0.0
+        assert asking[key]["guard"]["tuned_nats"] == pytest.approx(plain[key]["nats"][-1], rel=1e-5)
+
+
+def test_an_update_that_hurts_is_not_kept(guarded):
+    """No model survives a rate of 1 for all of its weights."""
+    harm = guarded("harm", "--method", "full", "--lr", 1.0, "--guard").values()
     assert all(r["kept"] == "base" and (r["failed"] or r["guard"]["scale"] == 0.0) for r in harm)
 
 
