@@ -104,6 +104,19 @@ def keep_freed_memory() -> None:
         library.mallopt(trim_threshold, most)
 
 
+def free_memory(device: str) -> int:
+    """Bytes that can still be had on the device, as the system says; 4 GiB where it does not say."""
+    import torch
+
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 4 << 30
+
+
 def quiet_libraries() -> None:
     """Keep transformers' and datasets' notices off the terminal; errors still reach it."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -61,7 +61,7 @@ class Tuner:
             learner = FullLearner(model, lr=training["lr"], **types)
         else:
             learner = LoraLearner(
-                model, slots=min(config.slots or 8, prompts), rank=training["rank"], alpha=config.lora_alpha,
+                model, slots=config.slots, most=prompts, window=window, rank=training["rank"], alpha=config.lora_alpha,
                 vocabulary=training["vocabulary"], lr=training["lr"], seed=config.seed, **types,
             )  # fmt: skip
         return cls(config, selector, learner, tokenizer, window, types["dtype"], training)

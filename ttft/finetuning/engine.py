@@ -31,6 +31,9 @@ class Learner(Protocol):
     @property
     def device(self) -> Any: ...
 
+    @property
+    def pass_tokens(self) -> int: ...
+
     def reset(self, slot: int) -> None: ...
 
     def step(self, batch: Batch, factors: dict[int, float] | None = None) -> list[float]: ...
@@ -81,7 +84,7 @@ def finetune_prompts(
     on_end: OnEnd | None = None,
     warm_down: float = 1.0,
     reuse: int = 1,
-    pass_tokens: int = 4096,
+    pass_tokens: int | None = None,
 ) -> Iterator[Trace]:
     """Fine-tune on each job's texts and yield one Trace per job, as they end; jobs are taken one by one as slots free.
 
@@ -91,11 +94,12 @@ def finetune_prompts(
     on_end     called with (trace, slot) when a job has ended, scored and before its slot is reset; not if it failed
     warm_down  the rate of a job's last step relative to its first; linear between. 1: constant
     reuse      a text that stands several times in a row has its gradient computed every reuse-th time. 1: every time
-    pass_tokens  most tokens of a pass, padding included (a single text may have more)
+    pass_tokens  most tokens of a pass, padding included (a single text may have more); default: the learner's
     The result of a job does not depend on the jobs before or beside it. A job whose loss is not finite ends there, its
     slot forgotten, and its trace says so.
     """
-    run = _Run(learner, tokenizer, max_length, prefix_token, score_at, scorer, go_on, warm_down, reuse, pass_tokens)
+    most = pass_tokens if pass_tokens is not None else learner.pass_tokens
+    run = _Run(learner, tokenizer, max_length, prefix_token, score_at, scorer, go_on, warm_down, reuse, most)
     queue, free, busy = iter(jobs), list(range(learner.slots))[::-1], {}
     exhausted = False
     try:

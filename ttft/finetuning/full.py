@@ -21,6 +21,7 @@ class FullLearner:
     """
 
     slots = 1
+    pass_tokens = 1  # a text a pass
 
     def __init__(
         self,

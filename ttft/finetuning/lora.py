@@ -26,8 +26,9 @@ from torch import nn
 from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
+from ttft import runtime
 from ttft.errors import ConfigError
-from ttft.finetuning import attention
+from ttft.finetuning import attention, memory
 from ttft.finetuning.adapters import Adapters
 from ttft.finetuning.loss import row_nats
 from ttft.finetuning.texts import Batch
@@ -126,6 +127,8 @@ class LowRankHead(nn.Module):
 class LoraLearner:
     """`slots` adapters on a frozen causal LM of transformers; see the module. The model is changed in place.
 
+    slots        None: as many as memory has room for (`memory.slots_that_fit`); never more than `most`
+    window       tokens of a row, for `pass_tokens`: how many tokens of a pass memory has room for
     rank, alpha  scale is alpha/rank; default alpha = rank, so scale 1
     vocabulary   "off", or "lora": a low-rank update of embedding and output
     lr, betas, eps  Adam's
@@ -137,7 +140,9 @@ class LoraLearner:
         self,
         model: Any,
         *,
-        slots: int = 1,
+        slots: int | None = 1,
+        most: int | None = None,
+        window: int = 1024,
         rank: int = 16,
         alpha: float | None = None,
         vocabulary: str = "off",
@@ -158,10 +163,19 @@ class LoraLearner:
         attached = {kind: attach(one, self.adapters, scale, vocabulary) for kind, one in copies.items()}
         self.model, self.scorer = attached[self.dtype], attached[self.score_dtype]
         train_fast(self.model)
+        free, kind = runtime.free_memory(str(model.device)), model.device.type
+        slots = min(slots or memory.slots_that_fit(self.count, free, kind), most if most is not None else 1 << 30)
+        self.token_numbers = memory.token_numbers(model, self._widths(), window)
+        self.pass_tokens = memory.tokens_that_fit(self.token_numbers, free, kind, self.dtype)
         self.adapters.allocate(slots, model.device, lr=lr, betas=betas, eps=eps)
 
     def _dtypes(self) -> set[torch.dtype]:
         return {self.dtype, self.score_dtype}
+
+    def _widths(self) -> int:
+        """Sum of the inputs and outputs of all projections: A is (in, r), B is (r, out)."""
+        parts = self.adapters.parts.items()
+        return sum(part.shape[0 if name.endswith(".A") else 1] for name, part in parts if name[-2:] in (".A", ".B"))
 
     @property
     def slots(self) -> int:
