@@ -24,7 +24,7 @@ def guarded(tmp_path, run_ttft, index_folder, prompts_file, lm_folder):
 def test_an_update_that_helps_the_prefix_is_kept_and_one_that_does_not_help_enough_is_not(guarded, method):
     """A rate of 1e-3 helps every prefix: the same nats as without a guard. None is helped by nine tenths."""
     more = ("--method", method)
-    plain, kept = guarded("plain", *more), guarded("kept", *more, "--guard")
+    plain, kept = guarded("plain", *more), guarded("kept", *more, "--guard", "--set", "guard_margin=0")
     asking = guarded("asking", *more, "--guard", "--set", "guard_margin=0.9")
     for key, result in kept.items():
         assert result["kept"] == "tuned" and result["guard"]["scale"] == 1.0
@@ -44,7 +44,7 @@ def test_what_is_known_is_the_prefix_under_the_base(guarded, prompts_file, lm_fo
     import json
 
     model, tokenizer = load_causal_lm(str(lm_folder))
-    results = guarded("whole", "--guard"), guarded("half", "--guard", "--set", "guard_part=0.5")
+    results = guarded("whole", "--guard", "--set", "guard_part=1"), guarded("half", "--guard")
     for line in prompts_file.read_text().splitlines():
         prompt = json.loads(line)
         prefix, _ = split_prompt(prompt["text"], 0.5)
@@ -56,7 +56,7 @@ def test_what_is_known_is_the_prefix_under_the_base(guarded, prompts_file, lm_fo
 
 
 def test_mix_takes_the_scale_that_is_best_for_the_prefix(guarded):
-    for result in guarded("mix", "--mix", "--lr", 3e-2).values():
+    for result in guarded("mix", "--mix", "--lr", 3e-2, "--set", "guard_margin=0").values():
         guard = result["guard"]
         assert list(guard["known"]) == ["0.0", "0.25", "0.5", "0.75", "1.0"]
         assert guard["known"][str(guard["scale"])] == min(guard["known"].values())

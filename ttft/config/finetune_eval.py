@@ -27,10 +27,10 @@ class FinetuneEvalConfig(TuningFields):
     """With suffix: keep the base where the update made the prefix less likely."""
     mix: bool = False
     """With suffix: keep of the update the share (0, 1/4 to 1) under which the prefix is most likely."""
-    guard_part: float = Field(1.0, gt=0, le=1)
-    """The share of the prefix, its last part, that judges the update."""
-    guard_margin: float = Field(0.0, ge=0, lt=1)
-    """The share of the base's nats on it that an update must save to be kept."""
+    guard_part: float = Field(0.5, gt=0, le=1)
+    """The share of the prefix, its last part, that judges the update: it is most like the suffix."""
+    guard_margin: float = Field(0.005, ge=0, lt=1)
+    """The share of the base's nats on it that an update must save to be kept; the chosen texts flatter the prefix."""
     score_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50)
     """Steps (in-context: texts) after which a prompt is scored; 0 (the base) and a prompt's last always are."""
     save_adapters: str | None = None
