@@ -16,8 +16,15 @@ one() { # NAME options...
 
 if [ -z "${BEST:-}" ]; then
   for lr in ${FULL_RATES:-1e-4 3e-4 6e-4}; do one "full-$lr" --strategy nearest --method full --lr "$lr"; done
-  for lr in ${LORA_RATES:-1e-3 3e-3}; do one "lora-$lr" --strategy nearest --method lora --lr "$lr"; done
-  for lr in ${LORA_RATES:-1e-3 3e-3}; do one "lora-vocabulary-$lr" --strategy nearest --method lora --vocabulary lora --lr "$lr"; done
+  for rank in ${RANKS:-16 32}; do
+    for lr in ${LORA_RATES:-2e-3 2.5e-3 3e-3}; do
+      for down in ${WARM_DOWN:-1 0.1}; do
+        one "lora-$rank-$lr-$down" --strategy nearest --method lora --vocabulary lora --rank "$rank" --lr "$lr" \
+          --set warm_down="$down"
+      done
+    done
+  done
+  one "lora-blocks" --strategy nearest --method lora --vocabulary off
 else
   # shellcheck disable=SC2086 # BEST is a list of options
   for lambda in ${LAMBDAS:-0.01 0.1 0.3 1.0 3.0}; do one "sift-$lambda" --lambda "$lambda" $BEST; done
