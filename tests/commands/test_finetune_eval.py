@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 
 import pytest
@@ -196,3 +197,19 @@ def test_gradient_reuse(tmp_path, run_ttft, index_folder, prompts_file, lm_folde
         assert len(set(result["nats"])) == len(result["nats"]) == 4 and result["adapter"]["reuse"] == 2
     assert run_ttft(*command) == 2
     assert "reuse is 2, asked for 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_training_that_blows_up_is_reported_and_kept_at_base(
+    tmp_path, run_ttft, index_folder, prompts_file, lm_folder, capsys, method
+):
+    """No float32 holds the weights after a step of this size; every prompt ends with the base's nats, and is named."""
+    more = ("--method", method, "--lr", 1e38)
+    assert run_ttft(*arguments(index_folder, prompts_file, tmp_path / "r", lm_folder, *more)) == 0
+    output = capsys.readouterr()
+    assert output.err.count("failed and is kept at base") == 4 and "100.0% of base" in output.out
+    for result in content(tmp_path / "r"):
+        assert result["failed"] and result["kept"] == "base"
+        assert all(math.isfinite(x) for x in (*result["nats"], *result["losses"]))
+    assert run_ttft("report", tmp_path / "r", "--out", tmp_path / "r.html") == 0
+    assert "the base model answers 4 of 4 prompts" in capsys.readouterr().out

@@ -159,7 +159,8 @@ class LoraLearner:
         self.rank, self.alpha = rank, alpha if alpha is not None else rank
         scale = self.alpha / rank
         declare(self.adapters, model, rank, vocabulary, seed)
-        copies = {kind: model if kind == given else copy.deepcopy(model).to(kind) for kind in self._dtypes()}
+        kinds = {self.dtype, self.score_dtype}
+        copies = {kind: model if kind == given else copy.deepcopy(model).to(kind) for kind in kinds}
         attached = {kind: attach(one, self.adapters, scale, vocabulary) for kind, one in copies.items()}
         self.model, self.scorer = attached[self.dtype], attached[self.score_dtype]
         train_fast(self.model)
@@ -168,9 +169,6 @@ class LoraLearner:
         self.token_numbers = memory.token_numbers(model, self._widths(), window)
         self.pass_tokens = memory.tokens_that_fit(self.token_numbers, free, kind, self.dtype)
         self.adapters.allocate(slots, model.device, lr=lr, betas=betas, eps=eps)
-
-    def _dtypes(self) -> set[torch.dtype]:
-        return {self.dtype, self.score_dtype}
 
     def _widths(self) -> int:
         """Sum of the inputs and outputs of all projections: A is (in, r), B is (r, out)."""
