@@ -63,3 +63,30 @@ def test_bench_selection(tmp_path: Path) -> None:
     picks = [row["picks"] for row in parts["alpha"]]
     assert picks[0] == 50 and picks == sorted(picks, reverse=True) and picks[-1] < 10
     assert "times sift" in done.stdout
+
+
+@pytest.mark.slow
+def test_bench_finetune(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    command = [sys.executable, REPO / "scripts" / "bench_finetune.py", "--prompts", "2", "--steps", "2"]
+    command += [
+        "--rival-prompts",
+        "1",
+        "--rivals",
+        "bc",
+        "--rounds",
+        "1",
+        "--slots",
+        "1,2",
+        "--json",
+        tmp_path / "b.json",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))["table"]
+    assert [row["what"] for row in table] == [
+        "b PEFT fp32", "c PEFT bf16", "ours, as b, 1 slots", "ours, as b, 2 slots", "ours, 1 slots", "ours, 2 slots"
+    ]  # fmt: skip
+    assert all(row["ms a text"] > 0 and 0 < row["utilisation %"] < 100 for row in table)
