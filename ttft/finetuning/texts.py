@@ -10,7 +10,8 @@ import torch
 
 from ttft.finetuning.loss import IGNORED
 
-OVERHEAD = 64  # tokens that a pass costs beyond its own: measured with the embedded model on two cores
+OVERHEAD = 192  # tokens that a pass costs beyond its own: measured with the embedded model on two cores
+STEP = 64  # widths are multiples of it: libraries prepare their products anew for every shape they have not seen
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Text:
 
     @property
     def width(self) -> int:
-        return min(self.window, max(1, self.tokens))
+        """Tokens of a row, padding included."""
+        return min(self.window, max(1, -(-self.tokens // STEP)) * STEP)
 
 
 @dataclass(frozen=True)
