@@ -73,11 +73,12 @@ def _run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manife
         run.spread_budget(prompts, config.budget_steps)
     with JsonLines(folder / SELECTIONS) as selections, JsonLines(folder / RESULTS) as results, progress() as display:
         recorded = {s["prompt_id"]: Selection(**s) for s in read_lines(folder / SELECTIONS)}
-        task = display.add_task("fine-tuning", total=len(prompts), completed=len(known))
+        doing = "scoring" if run.in_context else "fine-tuning"
+        task = display.add_task(doing, total=len(prompts), completed=len(known))
         for result in run.results([p for p in prompts if p.id in todo], recorded, selections):
             results.append(result.to_json())
             known[result.prompt_id] = result.to_json()
-            display.update(task, advance=1, description=f"fine-tuning {_bpb(known.values())}")
+            display.update(task, advance=1, description=f"{doing} {_bpb(known.values())}")
     finish_provenance(folder, time.perf_counter() - started, len(todo))
     say(_summary(list(known.values()), folder, len(todo), time.perf_counter() - started))
 
