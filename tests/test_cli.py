@@ -20,6 +20,7 @@ from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
+from ttft.vector_index.manifest import SCHEMA
 
 REPO = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "peft", "faiss", "datasets", "pyarrow", "sentence_transformers", "lm_eval", "ray")
@@ -198,7 +199,7 @@ def test_what_is_not_there(ttft, tmp_path: Path, args: list[str], parts: list[st
 @pytest.mark.parametrize("command", ["select", "finetune-eval"])
 def test_prompts_that_are_not_there(ttft, tmp_path: Path, command: str) -> None:
     (tmp_path / "index").mkdir()
-    (tmp_path / "index" / run_dir.MANIFEST).write_text(json.dumps({"schema": run_dir.SCHEMA, "shards": []}))
+    (tmp_path / "index" / run_dir.MANIFEST).write_text(json.dumps(run_dir.sealed({"schema": SCHEMA, "shards": []})))
     more = ["-o", "out"] if command == "finetune-eval" else []
     assert_one_message(ttft(command, "index", "--prompts", "none.jsonl", *more), "none.jsonl")
     assert files(tmp_path) == ["index", f"index/{run_dir.MANIFEST}"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ttft import run_dir
-from ttft.errors import ConfigError, DiskFull, MissingArtifact, TtftError
-from ttft.run_dir import JsonLines, claim_run, locked, read_lines, read_manifest, write_whole
+from ttft.errors import ConfigError, DiskFull, TtftError
+from ttft.run_dir import JsonLines, claim_run, locked, read_lines, write_whole
 
 REPO = Path(__file__).parents[1]
 
@@ -261,44 +261,3 @@ def test_provenance_grows_by_one_start_each_time(tmp_path: Path) -> None:
     starts = json.loads((tmp_path / run_dir.PROVENANCE).read_text())["starts"]
     assert [(s["seed"], s["seconds"], s["records_written"]) for s in starts] == [(1, 1.5, 3), (2, 1.5, 3)]
     assert starts[0]["host"]["device"] == "cpu" and starts[0]["versions"]["python"]
-
-
-# ---- index folders -------------------------------------------------------------------------------------------------
-
-
-def write_manifest(folder: Path, value: object) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / run_dir.MANIFEST).write_text(value if isinstance(value, str) else json.dumps(value))
-
-
-def test_a_manifest_comes_back(tmp_path: Path) -> None:
-    manifest = {"schema": run_dir.SCHEMA, "rows": 3, "shards": []}
-    write_manifest(tmp_path, manifest)
-    assert read_manifest(tmp_path) == manifest
-
-
-def test_no_index_names_those_beside_it_or_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(MissingArtifact) as caught:
-        read_manifest(tmp_path / "none")
-    assert "is not an index" in said(caught) and "ttft index SOURCE" in said(caught)
-    write_manifest(tmp_path / "code", {})
-    with pytest.raises(MissingArtifact) as caught:
-        read_manifest(tmp_path / "none")
-    assert "code" in said(caught)
-    with pytest.raises(MissingArtifact):
-        read_manifest(tmp_path / "no" / "such" / "folder")
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null"])
-def test_a_damaged_manifest_is_an_error_for_people(tmp_path: Path, text: str) -> None:
-    write_manifest(tmp_path, text)
-    with pytest.raises(TtftError) as caught:
-        read_manifest(tmp_path)
-    assert run_dir.MANIFEST in said(caught)
-
-
-@pytest.mark.parametrize("manifest", [{}, {"schema": 0}, {"schema": run_dir.SCHEMA + 1}])
-def test_an_index_of_another_schema_is_refused(tmp_path: Path, manifest: dict) -> None:
-    write_manifest(tmp_path, manifest)
-    with pytest.raises(ConfigError, match=f"this ttft reads {run_dir.SCHEMA}"):
-        read_manifest(tmp_path)

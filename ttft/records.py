@@ -5,6 +5,7 @@ corpus -> Document | Prompt;  selection -> Selection;  finetuning + evaluation -
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, field
 
 
@@ -20,6 +21,11 @@ class Document:
     subset: str
     source: str
     piece: int = 0
+
+    @property
+    def digest(self) -> bytes:
+        """What equal texts share: 16 bytes of BLAKE2b. Among 210 million differing texts two are alike with 1e-22."""
+        return hashlib.blake2b(self.text.encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Names of all files of an index or a run, and the ways to write them so that a kill at any moment leaves them valid.
 
-Index folder: manifest.json, problems.jsonl, shard-00000/{documents.arrow, vectors.npy, index.faiss}
+Index folder: manifest.json, shard-00000/{documents.arrow, vectors.npy, index.faiss}, problems-0.jsonl, provenance.json
 Run folder:   results.jsonl, selections.jsonl, config.yaml, provenance.json
 
 JSON-lines files are append-only, one record a line, flushed and fsynced; a line that a kill cut short is removed when
@@ -22,10 +22,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from ttft.errors import ConfigError, DiskFull, MissingArtifact, TtftError
+from ttft.errors import ConfigError, DiskFull, TtftError
 
 MANIFEST = "manifest.json"
-PROBLEMS = "problems.jsonl"
 DOCUMENTS = "documents.arrow"
 VECTORS = "vectors.npy"
 FAISS = "index.faiss"
@@ -34,9 +33,9 @@ RESULTS = "results.jsonl"
 SELECTIONS = "selections.jsonl"
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
+PROBLEMS = "problems-{:02d}.jsonl"
 
 LOCK = ".lock"
-SCHEMA = 1
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -109,6 +108,12 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: dict) -> None:
     write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def sealed(value: dict) -> dict:
+    """The value with the hash of all its rest under "sha256", so that a changed byte of its file is noticed."""
+    rest = {key: part for key, part in value.items() if key != "sha256"}
+    return rest | {"sha256": sha256_text(json.dumps(rest, sort_keys=True))}
 
 
 def sha256_file(path: Path) -> str:
@@ -213,31 +218,6 @@ def differences(there: dict, asked: dict) -> list[str]:
     return [f"{k} is {there.get(k)!r}, asked for {asked.get(k)!r}" for k in keys if there.get(k) != asked.get(k)]
 
 
-def read_manifest(folder: Path) -> dict:
-    """The manifest of an index folder.
-
-    Raises MissingArtifact when there is none or it is damaged, ConfigError when it is of another schema version.
-    """
-    path = folder / MANIFEST
-    if not path.exists():
-        beside = (
-            sorted(p.parent.name for p in folder.parent.glob(f"*/{MANIFEST}"))[:5] if folder.parent.exists() else []
-        )
-        known = (
-            f"indexes beside it: {', '.join(beside)}" if beside else "make one: ttft index SOURCE --out " + str(folder)
-        )
-        raise MissingArtifact(f"{folder} is not an index (no {MANIFEST} there)", known)
-    try:
-        manifest = json.loads(path.read_text())
-    except ValueError as error:
-        raise MissingArtifact(f"{path} is not JSON: {error}", "build the index again") from None
-    if not isinstance(manifest, dict):
-        raise MissingArtifact(f"{path} is damaged: the root is no mapping", "build the index again")
-    if manifest.get("schema") != SCHEMA:
-        raise ConfigError(f"{path} has schema {manifest.get('schema')!r}, this ttft reads {SCHEMA}", "build it again")
-    return manifest
-
-
 # ---- provenance ----------------------------------------------------------------------------------------------------
 
 PACKAGES = ("ttft", "torch", "transformers", "datasets", "faiss-cpu", "faiss-gpu", "peft", "numpy", "tokenizers")
@@ -277,7 +257,7 @@ def record_provenance(folder: Path, entry: dict) -> None:
     """Add one start of the command to provenance.json: {"starts": [...]}; a resumed run has several."""
     path = folder / PROVENANCE
     starts = json.loads(path.read_text())["starts"] if path.exists() else []
-    write_json(path, {"starts": [*starts, entry]})
+    write_json(path, sealed({"starts": [*starts, entry]}))
 
 
 def finish_provenance(folder: Path, seconds: float, done: int) -> None:
@@ -285,7 +265,7 @@ def finish_provenance(folder: Path, seconds: float, done: int) -> None:
     path = folder / PROVENANCE
     value = json.loads(path.read_text())
     value["starts"][-1] |= {"seconds": round(seconds, 3), "records_written": done}
-    write_json(path, value)
+    write_json(path, sealed(value))
 
 
 def missing(prompt_ids: Iterable[str], done: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ from test_index import kill_when, start
 from ttft.evaluation import bits_per_byte, split_prompt
 from ttft.finetuning.model import load_causal_lm
 from ttft.run_dir import read_lines
+from ttft.vector_index.manifest import write_manifest
 
 
 def arguments(index, prompts, out, model, *more):
@@ -123,7 +124,7 @@ def test_the_manifest_is_obeyed(tmp_path, run_ttft, index_folder, prompts_file, 
     shutil.copytree(index_folder, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["embedder"]["revision"] = "sha256:0123456789abcdef"
-    (copy / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(copy, manifest)
     capsys.readouterr()
     assert run_ttft(*arguments(copy, prompts_file, tmp_path / "r", lm_folder)) == 2
     assert "embedder revision" in capsys.readouterr().err and not (tmp_path / "r" / "results.jsonl").exists()

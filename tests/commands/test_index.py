@@ -12,7 +12,7 @@ import time
 import pytest
 from small import write_corpus
 
-from ttft.run_dir import read_manifest
+from ttft.vector_index.manifest import read_manifest, write_manifest
 from ttft.vector_index.shards import open_vector_index
 
 
@@ -28,7 +28,7 @@ def files_of(folder) -> dict[str, bytes]:
     return {
         str(p.relative_to(folder)): p.read_bytes()
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name not in (".lock", "provenance.json")
+        if p.is_file() and p.name not in (".lock", ".checked.json", "provenance.json")
     }
 
 
@@ -67,7 +67,7 @@ def test_faults_are_counted_and_reported_with_their_line(tmp_path, run_ttft, enc
         assert f"1 x {fault}: c.jsonl:{line}" in said
     index = open_vector_index(tmp_path / "i")
     assert index.documents([index.rows - 1])[0].text == "the last one is fine"
-    recorded = [json.loads(line) for line in (tmp_path / "i" / "problems.jsonl").read_text().splitlines()]
+    recorded = [json.loads(line) for line in (tmp_path / "i" / "problems-00.jsonl").read_text().splitlines()]
     assert [r["place"] for r in recorded] == ["c.jsonl:4", "c.jsonl:5", "c.jsonl:6", "c.jsonl:7"]
     assert run_ttft(*arguments(corpus, tmp_path / "strict", encoder_folder, "--strict")) == 2
     assert "malformed JSON: c.jsonl:4" in capsys.readouterr().err
@@ -119,9 +119,14 @@ def test_killed_builds_end_as_the_undisturbed_one(tmp_path, run_ttft, encoder_fo
 def test_a_reader_may_open_what_is_complete(tmp_path, run_ttft, corpus_file, encoder_folder):
     assert run_ttft(*arguments(corpus_file, tmp_path / "i", encoder_folder)) == 0
     manifest = read_manifest(tmp_path / "i")
-    manifest |= {"complete": False, "shards": manifest["shards"][:2], "rows": 32}
-    (tmp_path / "i" / "manifest.json").write_text(json.dumps(manifest))
-    assert open_vector_index(tmp_path / "i").rows == 32
+    whole = open_vector_index(tmp_path / "i")
+    search = manifest["search"] | {"segments": manifest["search"]["segments"][:1]}
+    write_manifest(tmp_path / "i", manifest | {"complete": False, "shards": manifest["shards"][:2], "search": search})
+    begun = open_vector_index(tmp_path / "i")
+    assert begun.rows == 32
+    query = whole.vectors([20])
+    near = [i for i in whole.search(query, whole.rows)[1][0] if i < 32]
+    assert begun.search(query, 32)[1][0].tolist() == near
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small file system needs root")

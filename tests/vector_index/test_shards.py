@@ -7,24 +7,27 @@ import pytest
 
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.records import Document
-from ttft.run_dir import MANIFEST, SCHEMA, read_manifest, sha256_file, write_json
-from ttft.vector_index.shards import open_vector_index, write_shard
+from ttft.run_dir import sha256_file
+from ttft.vector_index.manifest import new_manifest, read_manifest, write_manifest
+from ttft.vector_index.segments import add_segments
+from ttft.vector_index.shards import open_shards, open_vector_index, write_shard
 
 
-def make_index(folder, shard_rows: list[int], store: str = "float32", factory: str = "Flat"):
+def make_index(folder, shard_rows: list[int], precision: str = "float32", factory: str = "Flat"):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(sum(shard_rows), 12)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[7 % len(vectors)] = vectors[3]  # exact duplicates: equal scores
     folder.mkdir()
-    manifest = {"schema": SCHEMA, "embedder": {"dimension": 12}, "shards": [], "rows": 0, "complete": True}
+    manifest = new_manifest({"dimension": 12}, precision=precision, dedup="count", part=None, factory=factory)
     start = 0
     for number, rows in enumerate(shard_rows):
         documents = [Document(f"text {i}\r\n ü", f"s{i % 3}", f"f:{i}", i) for i in range(start, start + rows)]
-        entry = write_shard(folder, number, documents, vectors[start : start + rows], factory=factory, store=store)
+        entry = write_shard(folder, number, documents, vectors[start : start + rows], precision=precision)
         manifest["shards"].append(entry)
         start += rows
-    write_json(folder / MANIFEST, manifest)
+    add_segments(folder, open_shards(folder, manifest), manifest["search"], lambda: None, seed=0)
+    write_manifest(folder, manifest)
     return open_vector_index(folder), vectors
 
 
@@ -53,7 +56,7 @@ def test_search_is_exact_whatever_the_sharding(tmp_path, shard_rows):
 
 
 def test_half_precision_store_and_search_agree(tmp_path):
-    index, vectors = make_index(tmp_path / "i", [20], store="float16")
+    index, vectors = make_index(tmp_path / "i", [20], precision="float16")
     stored = index.vectors(range(20))
     assert np.array_equal(stored, vectors.astype(np.float16).astype(np.float32))
     scores, ids = index.search(vectors[:1], 20)
@@ -74,7 +77,7 @@ def test_a_leftover_of_a_kill_is_replaced(tmp_path):
     (tmp_path / "i" / "shard-00001").mkdir()
     (tmp_path / "i" / "shard-00001" / "rubbish").write_text("x")
     document = [Document("t", "", "f:1")]
-    write_shard(index.folder, 1, document, np.ones((1, 12), dtype=np.float32), factory="Flat", store="float16")
+    write_shard(index.folder, 1, document, np.ones((1, 12), dtype=np.float32), precision="float16")
     assert not (tmp_path / "i" / "shard-00001.part").exists()
     assert not (tmp_path / "i" / "shard-00001" / "rubbish").exists()
 
@@ -88,10 +91,10 @@ def test_damage_is_named(tmp_path):
     with pytest.raises(MissingArtifact, match="not an index"):
         open_vector_index(tmp_path / "nothing")
     manifest = read_manifest(index.folder)
-    write_json(index.folder / MANIFEST, manifest | {"shards": []})
+    write_manifest(index.folder, manifest | {"shards": [], "search": manifest["search"] | {"segments": []}})
     with pytest.raises(MissingArtifact, match="no finished shard"):
         open_vector_index(index.folder)
-    write_json(index.folder / MANIFEST, manifest | {"schema": 99})
+    write_manifest(index.folder, manifest | {"schema": 99})
     with pytest.raises(ConfigError, match="schema 99"):
         open_vector_index(index.folder)
 
@@ -99,4 +102,4 @@ def test_damage_is_named(tmp_path):
 def test_an_unknown_factory_is_refused_and_nothing_stays(tmp_path):
     with pytest.raises(ConfigError, match="Flatt"):
         make_index(tmp_path / "i", [5], factory="Flatt")
-    assert list((tmp_path / "i").iterdir()) == []
+    assert not list((tmp_path / "i").rglob("*.faiss*"))

@@ -55,7 +55,7 @@ class Run:
 
     def identity(self, manifest: dict) -> dict:
         """The resolved configuration of the run, with the index named by its content and not by its place."""
-        content = json.dumps([manifest["shards"], manifest["embedder"]], sort_keys=True).encode()
+        content = json.dumps([manifest["shards"], manifest["embedder"], manifest["search"]], sort_keys=True).encode()
         tuner = self.tuner
         resolved = self.config.resolved() | tuner.training | {
             "embedder": manifest["embedder"]["name"], "lambda_": tuner.selector.lambda_, "max_length": tuner.window,

@@ -25,7 +25,6 @@ from ttft.run_dir import (
     missing,
     provenance,
     read_lines,
-    read_manifest,
     record_provenance,
     sha256_text,
 )
@@ -38,6 +37,8 @@ def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
         adapters = [Path(config.save_adapters) / "PROMPT_ID"] if config.save_adapters is not None else []
         show_plan(config, [*(folder / name for name in (RESULTS, SELECTIONS, CONFIG, PROVENANCE)), *adapters])
         return
+    from ttft.vector_index.manifest import read_manifest
+
     manifest = read_manifest(Path(config.index))
     from ttft import runtime
     from ttft.commands.selecting import load_prompts

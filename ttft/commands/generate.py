@@ -13,7 +13,6 @@ from ttft.commands.tuning import Tuner
 from ttft.config.generate import GenerateConfig
 from ttft.errors import ConfigError
 from ttft.records import Prompt, Selection
-from ttft.run_dir import read_manifest
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -26,6 +25,8 @@ def run(config: GenerateConfig, *, dry_run: bool = False) -> None:
     if dry_run:
         show_plan(config, [])
         return
+    from ttft.vector_index.manifest import read_manifest
+
     read_manifest(Path(config.index))
     from ttft import runtime
     from ttft.commands.selecting import load_prompts

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
+SCHEMA = 1  # of the file of numbers
+
+
 def run(config: ReportConfig, *, dry_run: bool = False) -> None:
     """Report config.runs; the last line on stdout is the path of the page."""
     folders = [Path(name) for name in config.runs]
@@ -35,7 +38,7 @@ def run(config: ReportConfig, *, dry_run: bool = False) -> None:
     _print_tables(summaries, config.subsets)
     run_dir.make_folder(page_path.parent)
     run_dir.write_whole(page_path, page(summaries).encode())
-    run_dir.write_json(numbers_path, {"schema": run_dir.SCHEMA, "groups": [s.to_json() for s in summaries]})
+    run_dir.write_json(numbers_path, {"schema": SCHEMA, "groups": [s.to_json() for s in summaries]})
     say(f"report: {page_path}")
 
 

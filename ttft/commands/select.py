@@ -17,12 +17,13 @@ def run(config: SelectConfig, *, dry_run: bool = False) -> None:
         return
     from pathlib import Path
 
+    from ttft.vector_index.manifest import read_manifest
+
+    read_manifest(Path(config.index))
     from ttft import runtime
     from ttft.commands import explain
     from ttft.commands.selecting import Selector, load_prompts
-    from ttft.run_dir import read_manifest
 
-    read_manifest(Path(config.index))
     prompts = load_prompts(config)
     runtime.quiet_libraries()
     runtime.setup(config.seed)

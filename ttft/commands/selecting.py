@@ -153,4 +153,4 @@ class Selector:
         if self.config.query == "first":
             return [query]
         texts = [Text(query, "", "")]
-        return [d.text for d in pieces(texts, self.index.manifest["corpus"]["piece_chars"])]
+        return [d.text for d in pieces(texts, self.index.manifest["sources"][0]["corpus"]["piece_chars"])]

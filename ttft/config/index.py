@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ttft.config.base import Config
+from ttft.config.shard import ShardText
 
 
 class CorpusFields(Config):
@@ -20,7 +21,14 @@ class CorpusFields(Config):
     """Only these subsets."""
 
 
-class IndexConfig(CorpusFields):
+class SearchFields(Config):
+    """What searches the vectors of an index."""
+
+    factory: str = "auto"
+    """Kind of index, as a Faiss factory string: Flat, SQ8, IVF1024,Flat, IVF4096,PQ48, HNSW32 ...; auto: by size."""
+
+
+class IndexConfig(CorpusFields, SearchFields):
     """Corpus -> pieces -> vectors -> index folder."""
 
     source: str
@@ -57,10 +65,14 @@ class IndexConfig(CorpusFields):
     """Pieces embedded at once."""
     shard_rows: int = Field(8192, ge=1)
     """Pieces a shard; a killed build loses at most one shard's work."""
-    factory: str = "Flat"
-    """Faiss index of a shard, as a factory string."""
-    store: Literal["float16", "float32"] = "float16"
-    """Precision of the stored vectors."""
+    precision: Literal["float16", "float32"] = "float16"
+    """Of the stored vectors, which selection reads, whatever the kind of index."""
+    dedup: Literal["off", "count", "exact"] = "count"
+    """Pieces whose text came before, to the byte: not looked for, counted, or left out."""
+    append: bool = False
+    """Add this source to the index that is there."""
+    shard: ShardText | None = None
+    """i/n: job i of n embeds every n-th shard, into a folder of its own; `ttft index merge` puts them together."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:0, mps."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -69,3 +81,34 @@ class IndexConfig(CorpusFields):
     """Seed of everything random."""
     trust_remote_code: bool = False
     """Run model code that comes with a checkpoint."""
+
+
+class MergeConfig(SearchFields):
+    """Parts of an index, or several indexes -> one index."""
+
+    parts: list[str] = Field(min_length=1)
+    """Folders of the parts of one build, in any order, or of whole indexes, in the order of their pieces."""
+    out: str
+    """Folder of the index. Shards are linked where the file system can, else copied."""
+    seed: int = 0
+    """Seed of the sample that an index other than Flat is trained on."""
+
+
+class VerifyConfig(Config):
+    """Which index to read."""
+
+    folder: str
+    """Folder of an index."""
+
+
+class InfoConfig(VerifyConfig):
+    """An index, and how its search is measured."""
+
+    recall: int | None = Field(None, ge=1)
+    """Measure how many of the true K nearest its search finds, for this K, against exact search."""
+    sample: int = Field(200, ge=1)
+    """Pieces of the index whose vectors are the queries of that."""
+    nprobe: int | None = Field(None, ge=1)
+    """Lists that an IVF index reads for a query; default: an eighth of them, between 8 and 64."""
+    ef_search: int | None = Field(None, ge=1)
+    """Candidates that an HNSW index keeps; default: 128."""

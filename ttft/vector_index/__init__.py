@@ -1,1 +1,2 @@
-"""Vectors -> a searchable index. faiss.py: one shard's Faiss index; shards.py: the index folder, written and opened."""
+"""Vectors -> a searchable index. shards.py: the index folder, written and opened; manifest.py: what is in it;
+segments.py: what searches it, with faiss.py; checks.py and verify.py: damage; recall.py: how good a search is."""

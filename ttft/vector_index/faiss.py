@@ -1,4 +1,4 @@
-"""One Faiss index of one shard: built in memory, stored as bytes, opened memory-mapped, searched by inner product."""
+"""Faiss: make, train, write, open and search an index of inner products."""
 
 from __future__ import annotations
 
@@ -21,31 +21,88 @@ def library() -> Any:
     return faiss
 
 
-def build(vectors: np.ndarray, factory: str = "Flat") -> bytes:
-    """A Faiss index over vectors (rows,d) float32, serialised. Same vectors, same bytes.
-
-    Raises ConfigError for a factory string that Faiss does not know.
-    """
+def empty(dimension: int, factory: str) -> Any:
+    """An index without vectors, of inner products. Raises ConfigError for a factory string that Faiss does not know."""
     faiss = library()
     try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
-        raise ConfigError(f"Faiss does not know the index {factory!r}: {str(error).splitlines()[-1]}") from None
-    if not index.is_trained:
-        index.train(vectors)
-    index.add(vectors)
-    return faiss.serialize_index(index).tobytes()
+        raise ConfigError(
+            f"Faiss does not know the index {factory!r}: {_last_line(error)}",
+            "for example Flat, SQ8, IVF1024,Flat, IVF1024,PQ48, HNSW32; see Faiss' wiki on the index factory",
+        ) from None
 
 
-def open_index(path: Path) -> Any:
+def flat(vectors: np.ndarray) -> Any:
+    """An exact index over vectors (rows,d)."""
+    index = empty(vectors.shape[1], "Flat")
+    index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+    return index
+
+
+def train(index: Any, vectors: np.ndarray, factory: str) -> None:
+    """Train an index on vectors (rows,d), on all GPUs where faiss-gpu sees some. Raises ConfigError for too few."""
+    faiss = library()
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is not None and faiss.get_num_gpus() > 0:
+        ivf.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatL2(ivf.d))
+    try:
+        index.train(np.ascontiguousarray(vectors, dtype=np.float32))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"the index {factory} cannot be trained on {len(vectors):,} vectors: {_last_line(error)}",
+            "choose one with fewer lists or codes, or Flat, which needs no training",
+        ) from None
+
+
+def lists(index: Any) -> int:
+    """Inverted lists of an IVF index; 0 for others."""
+    ivf = library().try_extract_index_ivf(index)
+    return 0 if ivf is None else int(ivf.nlist)
+
+
+def bytes_per_vector(index: Any) -> int:
+    """About how much memory each vector takes: its code, its number, and its links."""
+    faiss = library()
+    inner = faiss.downcast_index(index)
+    links = 8 * inner.hnsw.nb_neighbors(0) if hasattr(inner, "hnsw") else 0
+    try:
+        return int(index.sa_code_size()) + 8 + links
+    except RuntimeError:
+        return 4 * int(index.d) + 8 + links
+
+
+def tune(index: Any, nprobe: int | None, ef_search: int | None) -> None:
+    """Set how much of an approximate index a search looks at. Default: an eighth of the lists of IVF, at most 64 and at
+    least 8; 128 candidates of HNSW. What an index does not have is left alone."""
+    faiss = library()
+    space, wanted = faiss.ParameterSpace(), {}
+    if count := lists(index):
+        wanted["nprobe"] = min(nprobe or max(8, min(64, count // 8)), count)
+    if hasattr(faiss.downcast_index(index), "hnsw"):
+        wanted["efSearch"] = ef_search or 128
+    for name, value in wanted.items():
+        space.set_index_parameter(index, name, value)
+
+
+def write(index: Any, path: Path) -> None:
+    """Raises OSError when the disk is full."""
+    faiss = library()
+    with open(path, "wb") as handle:
+        handle.write(memoryview(faiss.serialize_index(index)))
+
+
+def open_index(path: Path, mapped: bool = True) -> Any:
     """The Faiss index of a file, its vectors memory-mapped. Raises MissingArtifact when it cannot be read."""
     faiss = library()
     try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except RuntimeError as error:
-        raise MissingArtifact(
-            f"{path} cannot be read: {str(error).splitlines()[-1]}", "build the index again"
-        ) from None
+        raise MissingArtifact(f"{path} cannot be read: {_last_line(error)}", "build the index again") from None
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).splitlines()[-1]
 
 
 def search(index: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

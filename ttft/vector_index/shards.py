@@ -1,4 +1,4 @@
-"""The index folder: shards of documents and vectors with their Faiss indexes, and the manifest that vouches for them.
+"""The index folder: shards of documents and vectors, what searches them, and the manifest that vouches for all.
 
 A shard is written under a ".part" name, fsynced and renamed; the manifest names it only afterwards. So whatever moment
 a build is killed at, every shard in the manifest is whole, and whatever is not in it is built again.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,17 +18,22 @@ import numpy as np
 
 from ttft.errors import MissingArtifact
 from ttft.records import Document
-from ttft.run_dir import DOCUMENTS, FAISS, VECTORS, read_manifest, sha256_file, shard_name, sync_folder, write_whole
-from ttft.vector_index import faiss as faiss_index
+from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file, shard_name, sync_folder, write_whole
+from ttft.vector_index.checks import Checks, present
+from ttft.vector_index.manifest import file_facts, files_of, read_manifest
+from ttft.vector_index.segments import FaissSearch
+
+COLUMNS = ("text", "subset", "source", "piece")
 
 
 def write_shard(
-    folder: Path, number: int, documents: Sequence[Document], vectors: np.ndarray, *, factory: str, store: str
-) -> dict:
+    folder: Path, number: int, documents: Sequence[Document], vectors: np.ndarray, *,
+    precision: str,
+) -> dict:  # fmt: skip
     """Write one shard and return its entry for the manifest: name, rows, bytes and sha256 of each file.
 
-    The Faiss index is built from the vectors as stored (`store`: float16 or float32), so that the scores of a search
-    and the vectors read back agree. Raises DiskFull; then nothing of the shard stays.
+    precision  of the stored vectors, float16 or float32
+    Raises DiskFull; then nothing of the shard stays.
     """
     name = shard_name(number)
     part, place = folder / (name + ".part"), folder / name
@@ -37,14 +42,9 @@ def write_shard(
             shutil.rmtree(leftover)
     try:
         part.mkdir()
-        stored = np.ascontiguousarray(vectors.astype(store))
         write_whole(part / DOCUMENTS, arrow_bytes(documents))
-        write_whole(part / VECTORS, npy_bytes(stored))
-        write_whole(part / FAISS, faiss_index.build(stored.astype(np.float32), factory))
-        files = {
-            f: {"bytes": (part / f).stat().st_size, "sha256": sha256_file(part / f)}
-            for f in (DOCUMENTS, VECTORS, FAISS)
-        }
+        write_whole(part / VECTORS, npy_bytes(np.ascontiguousarray(vectors.astype(precision))))
+        files = {f: file_facts((part / f).stat().st_size, sha256_file(part / f)) for f in (DOCUMENTS, VECTORS)}
         part.rename(place)
         sync_folder(folder)
     finally:
@@ -63,6 +63,7 @@ def arrow_bytes(documents: Sequence[Document]) -> bytes:
             "subset": pa.array([d.subset for d in documents], pa.string()),
             "source": pa.array([d.source for d in documents], pa.string()),
             "piece": pa.array([d.piece for d in documents], pa.int32()),
+            "digest": pa.array([d.digest for d in documents], pa.binary(16)),
         }
     )
     sink = pa.BufferOutputStream()
@@ -79,25 +80,33 @@ def npy_bytes(array: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class Shard:
-    """One opened shard; everything in it is memory-mapped and read when first needed."""
+    """One opened shard; everything in it is memory-mapped, and checked and read when first needed."""
 
-    folder: Path
+    checks: Checks
+    entry: dict
     start: int
-    rows: int
+
+    @property
+    def rows(self) -> int:
+        return self.entry["rows"]
+
+    def _path(self, name: str) -> Path:
+        return self.checks.path(f"{self.entry['name']}/{name}", self.entry["files"][name])
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        return np.load(self.folder / VECTORS, mmap_mode="r", allow_pickle=False)
-
-    @cached_property
-    def index(self) -> Any:
-        return faiss_index.open_index(self.folder / FAISS)
+        return np.load(self._path(VECTORS), mmap_mode="r", allow_pickle=False)
 
     @cached_property
     def documents(self) -> Any:
         import pyarrow as pa
 
-        return pa.ipc.open_file(pa.memory_map(str(self.folder / DOCUMENTS))).read_all()
+        return pa.ipc.open_file(pa.memory_map(str(self._path(DOCUMENTS)))).read_all()
+
+    def digests(self) -> Iterator[bytes]:
+        """Of the documents' texts."""
+        for chunk in self.documents.column("digest").chunks:
+            yield from (value.as_py() for value in chunk)
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,7 @@ class VectorIndex:
     folder: Path
     manifest: dict
     shards: tuple[Shard, ...]
+    searcher: Any
 
     @property
     def rows(self) -> int:
@@ -122,9 +132,7 @@ class VectorIndex:
         Equal scores come in the order of the row numbers, whatever the sharding. Approximate indexes may find fewer:
         row -1.
         """
-        found = [(s.start, *faiss_index.search(s.index, queries, k)) for s in self.shards]
-        scores = np.concatenate([sc for _, sc, _ in found], axis=1)
-        ids = np.concatenate([np.where(ids < 0, -1, ids + start) for start, _, ids in found], axis=1).astype(np.int64)
+        scores, ids = self.searcher.search(np.ascontiguousarray(queries, dtype=np.float32), min(k, self.rows))
         order = np.lexsort((ids, -scores), axis=1)[:, : min(k, self.rows)]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
@@ -132,47 +140,53 @@ class VectorIndex:
         """The stored vectors of some rows, (len(ids), d) float32. Raises IndexError for a row that is not there."""
         ids = np.asarray(ids, dtype=np.int64)
         out = np.empty((len(ids), self.dimension), dtype=np.float32)
-        if len(ids) and not 0 <= ids.min() <= ids.max() < self.rows:
+        if not len(ids):
+            return out
+        if not 0 <= ids.min() <= ids.max() < self.rows:
             raise IndexError(f"rows {ids.min()} to {ids.max()} of an index of {self.rows} rows")
-        for shard in self.shards:
-            here = np.flatnonzero((ids >= shard.start) & (ids < shard.start + shard.rows))
-            if len(here):
-                out[here] = shard.vectors[ids[here] - shard.start]
+        numbers = np.searchsorted(self._starts, ids, side="right") - 1
+        for number in np.unique(numbers):
+            here, shard = np.flatnonzero(numbers == number), self.shards[number]
+            out[here] = shard.vectors[ids[here] - shard.start]
         return out
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        return np.array([shard.start for shard in self.shards])
 
     def vector_blocks(self) -> list[np.ndarray]:
         """All vectors as stored, memory-mapped: one array (rows,d) per shard, in the order of the rows."""
         return [shard.vectors for shard in self.shards]
 
     def documents(self, ids: Sequence[int]) -> list[Document]:
-        return [self._document(*self._locate(i)) for i in ids]
+        return [self._document(int(i)) for i in ids]
 
-    def _document(self, shard: Shard, row: int) -> Document:
-        table = shard.documents
-        return Document(**{name: table.column(name)[row].as_py() for name in ("text", "subset", "source", "piece")})
-
-    def _locate(self, row: int) -> tuple[Shard, int]:
-        for shard in self.shards:
-            if shard.start <= row < shard.start + shard.rows:
-                return shard, int(row) - shard.start
-        raise IndexError(f"row {row} of an index of {self.rows} rows")
+    def _document(self, row: int) -> Document:
+        if not 0 <= row < self.rows:
+            raise IndexError(f"row {row} of an index of {self.rows} rows")
+        shard = self.shards[int(np.searchsorted(self._starts, row, side="right")) - 1]
+        return Document(**{name: shard.documents.column(name)[row - shard.start].as_py() for name in COLUMNS})
 
 
-def open_vector_index(folder: Path) -> VectorIndex:
+def open_shards(folder: Path, manifest: dict) -> tuple[Shard, ...]:
+    checks, shards, start = Checks(folder), [], 0
+    for entry in manifest["shards"]:
+        shards.append(Shard(checks, entry, start))
+        start += entry["rows"]
+    return tuple(shards)
+
+
+def open_vector_index(folder: Path, *, nprobe: int | None = None, ef_search: int | None = None) -> VectorIndex:
     """Open what is complete of an index folder.
 
+    nprobe     lists that an IVF index reads for a query;  ef_search: candidates that an HNSW index keeps
     Raises MissingArtifact when there is no index, it has no shard yet, or a file is missing or of another size than the
-    manifest says.
+    manifest says; and, when it is first read, a file whose content is not what the manifest says.
     """
     manifest = read_manifest(folder)
-    shards, start = [], 0
-    for entry in manifest["shards"]:
-        for name, facts in entry["files"].items():
-            path = folder / entry["name"] / name
-            if not path.exists() or path.stat().st_size != facts["bytes"]:
-                raise MissingArtifact(f"{path} is missing or not as the manifest says", "build the index again")
-        shards.append(Shard(folder / entry["name"], start, entry["rows"]))
-        start += entry["rows"]
+    for name, facts in files_of(manifest).items():
+        present(folder / name, facts)
+    shards = open_shards(folder, manifest)
     if not shards:
         raise MissingArtifact(f"{folder} has no finished shard yet", "run its ttft index command again to go on")
-    return VectorIndex(folder, manifest, tuple(shards))
+    return VectorIndex(folder, manifest, shards, FaissSearch(shards, manifest["search"], nprobe, ef_search))

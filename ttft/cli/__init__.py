@@ -7,20 +7,46 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from ttft.config.base import Config
+from ttft.cli.index import index
+from ttft.cli.options import (
+    Alpha,
+    ConfigFile,
+    Device,
+    DryRun,
+    Dtype,
+    Embedder,
+    Index,
+    K,
+    Lambda,
+    LearningRate,
+    MaxPrompts,
+    Method,
+    Model,
+    N,
+    Policy,
+    Prompts,
+    PromptText,
+    Rank,
+    Seed,
+    Sets,
+    Stop,
+    Strategy,
+    Subset,
+    Vocabulary,
+    argument,
+    configure,
+    option,
+)
 from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.generate import GenerateConfig
-from ttft.config.index import IndexConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
-from ttft.config.tuning import TuningFields
 from ttft.errors import TtftError
 
 
@@ -50,94 +76,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-KEYS_OF_CLI = {"config", "sets", "dry_run"}
-
-
-def option(config: type[Config], field: str, *names: str) -> Any:
-    """A flag whose help is the docstring of the field it sets, and its choices, where it has some."""
-    info = config.model_fields[field]
-    choices = [
-        c
-        for part in (info.annotation, *get_args(info.annotation))
-        if get_origin(part) is Literal
-        for c in get_args(part)
-    ]
-    names = names or ("--" + field.replace("_", "-"),)
-    return typer.Option(*names, help=info.description, metavar="|".join(choices) or None)
-
-
-def argument(config: type[Config], field: str, name: str) -> Any:
-    return typer.Argument(metavar=name, help=config.model_fields[field].description, show_default=False)
-
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of options (see configs/).")]
-Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="Any option as key=value, over the YAML file.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved options and the files; do nothing.")]
-
-Index = Annotated[str | None, argument(SelectConfig, "index", "INDEX")]
-Prompts = Annotated[str | None, option(SelectConfig, "prompts", "--prompts", "-p")]
-PromptText = Annotated[str | None, option(SelectConfig, "prompt")]
-MaxPrompts = Annotated[int | None, option(SelectConfig, "max_prompts")]
-Embedder = Annotated[str | None, option(IndexConfig, "embedder", "--embedder", "-e")]
-Strategy = Annotated[str | None, option(SelectConfig, "strategy")]
-N = Annotated[int | None, option(SelectConfig, "n", "-n")]
-K = Annotated[str | None, option(SelectConfig, "k", "-k")]
-Lambda = Annotated[str | None, option(SelectConfig, "lambda_", "--lambda")]
-Stop = Annotated[str | None, option(SelectConfig, "stop")]
-Alpha = Annotated[float | None, option(SelectConfig, "alpha")]
-Policy = Annotated[str | None, option(SelectConfig, "policy")]
-Model = Annotated[str | None, option(TuningFields, "model", "--model", "-m")]
-Method = Annotated[str | None, option(TuningFields, "method")]
-Rank = Annotated[int | None, option(TuningFields, "rank")]
-Vocabulary = Annotated[str | None, option(TuningFields, "vocabulary")]
-LearningRate = Annotated[float | None, option(TuningFields, "lr")]
-Device = Annotated[str | None, option(SelectConfig, "device")]
-Dtype = Annotated[str | None, option(SelectConfig, "dtype")]
-Seed = Annotated[int | None, option(SelectConfig, "seed")]
-Subset = Annotated[list[str] | None, option(SelectConfig, "subsets", "--subset")]
-
-
-def configure(kind: type[Config], given: dict[str, Any]) -> Any:
-    """The configuration from a command's own arguments: flags over --set over --config over defaults."""
-    flags = {k: v for k, v in given.items() if k not in KEYS_OF_CLI and v not in (None, [])}
-    return kind.build(given["config"], given["sets"], flags)
-
-
-@app.command("index")
-def index(
-    source: Annotated[str | None, argument(IndexConfig, "source", "SOURCE")] = None,
-    out: Annotated[str | None, option(IndexConfig, "out", "--out", "-o")] = None,
-    embedder: Embedder = None,
-    subsets: Subset = None,
-    text_field: Annotated[str | None, option(IndexConfig, "text_field")] = None,
-    subset_field: Annotated[str | None, option(IndexConfig, "subset_field")] = None,
-    max_documents: Annotated[int | None, option(IndexConfig, "max_documents")] = None,
-    glob: Annotated[str | None, option(IndexConfig, "glob")] = None,
-    split: Annotated[str | None, option(IndexConfig, "split")] = None,
-    piece_chars: Annotated[int | None, option(IndexConfig, "piece_chars")] = None,
-    shard_rows: Annotated[int | None, option(IndexConfig, "shard_rows")] = None,
-    strict: Annotated[bool | None, option(IndexConfig, "strict", "--strict/--no-strict")] = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    seed: Seed = None,
-    config: ConfigFile = None,
-    sets: Sets = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Embed a corpus and write a searchable index. Run it again to go on after an interruption.
-
-    Examples:
-
-        ttft index corpus.jsonl.zst --out runs/index
-
-        ttft index src/ --glob '**/*.py' --out runs/code
-
-        ttft index monology/pile-uncopyrighted --max-documents 100000 --out runs/pile
-    """
-    given = configure(IndexConfig, locals())
-    from ttft.commands.index import run
-
-    run(given, dry_run=dry_run)
+app.add_typer(index, name="index", help="Embed a corpus and write a searchable index; merge, info, verify.")
 
 
 @app.command("select")

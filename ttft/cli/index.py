@@ -1,0 +1,149 @@
+"""ttft index: build one, which needs no name of its own, and what else is done with whole indexes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ttft.cli.options import (
+    ConfigFile,
+    Device,
+    DryRun,
+    Dtype,
+    Embedder,
+    Seed,
+    Sets,
+    Subset,
+    argument,
+    configure,
+    option,
+)
+from ttft.config.index import IndexConfig, InfoConfig, MergeConfig, VerifyConfig
+
+BUILD = "build"
+
+
+class BuildUnlessNamed(TyperGroup):
+    """`ttft index SOURCE` builds an index; `ttft index merge` and the like are what their names say."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = bool(args) and args[0] in self.commands
+        return super().parse_args(ctx, args if named else [BUILD, *args])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return ("" if name == BUILD else name), command, rest
+
+
+Folder = Annotated[str | None, argument(InfoConfig, "folder", "INDEX")]
+Factory = Annotated[str | None, option(IndexConfig, "factory")]
+
+index = typer.Typer(cls=BuildUnlessNamed)
+
+
+@index.command(BUILD)
+def build(
+    source: Annotated[str | None, argument(IndexConfig, "source", "SOURCE")] = None,
+    out: Annotated[str | None, option(IndexConfig, "out", "--out", "-o")] = None,
+    embedder: Embedder = None,
+    subsets: Subset = None,
+    text_field: Annotated[str | None, option(IndexConfig, "text_field")] = None,
+    subset_field: Annotated[str | None, option(IndexConfig, "subset_field")] = None,
+    max_documents: Annotated[int | None, option(IndexConfig, "max_documents")] = None,
+    glob: Annotated[str | None, option(IndexConfig, "glob")] = None,
+    split: Annotated[str | None, option(IndexConfig, "split")] = None,
+    piece_chars: Annotated[int | None, option(IndexConfig, "piece_chars")] = None,
+    shard_rows: Annotated[int | None, option(IndexConfig, "shard_rows")] = None,
+    factory: Factory = None,
+    dedup: Annotated[str | None, option(IndexConfig, "dedup")] = None,
+    append: Annotated[bool | None, option(IndexConfig, "append", "--append")] = None,
+    shard: Annotated[str | None, option(IndexConfig, "shard")] = None,
+    strict: Annotated[bool | None, option(IndexConfig, "strict", "--strict/--no-strict")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Embed a corpus and write a searchable index. Run it again to go on after an interruption.
+
+    Examples:
+
+        ttft index corpus.jsonl.zst --out runs/index
+
+        ttft index src/ --glob '**/*.py' --out runs/code
+
+        ttft index monology/pile-uncopyrighted --max-documents 100000 --out runs/pile
+
+        ttft index more.jsonl --out runs/index --append
+
+    Of whole indexes: `ttft index info`, `ttft index verify` and `ttft index merge`, each with its own --help.
+    """
+    given = configure(IndexConfig, locals())
+    from ttft.commands.index import run
+
+    run(given, dry_run=dry_run)
+
+
+@index.command("merge")
+def merge(
+    parts: Annotated[list[str] | None, argument(MergeConfig, "parts", "PART...")] = None,
+    out: Annotated[str | None, option(MergeConfig, "out", "--out", "-o")] = None,
+    factory: Factory = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Put the parts of a build (--shard), or several whole indexes, together to one; nothing is embedded again.
+
+    Examples:
+
+        ttft index merge runs/parts/* --out runs/index
+
+        ttft index merge runs/index --factory IVF1024,PQ48 --out runs/small
+    """
+    given = configure(MergeConfig, locals())
+    from ttft.commands.index_merge import run
+
+    run(given, dry_run=dry_run)
+
+
+@index.command("info")
+def info(
+    folder: Folder = None,
+    recall: Annotated[int | None, option(InfoConfig, "recall")] = None,
+    sample: Annotated[int | None, option(InfoConfig, "sample")] = None,
+    nprobe: Annotated[int | None, option(InfoConfig, "nprobe")] = None,
+    ef_search: Annotated[int | None, option(InfoConfig, "ef_search")] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+) -> None:
+    """What is in an index: a table on a terminal, JSON in a pipe. With --recall, how good its search is.
+
+    Examples:
+
+        ttft index info runs/index
+
+        ttft index info runs/index --recall 200 --nprobe 32
+    """
+    given = configure(InfoConfig, locals())
+    from ttft.commands.index_info import run
+
+    run(given)
+
+
+@index.command("verify")
+def verify(folder: Folder = None, config: ConfigFile = None, sets: Sets = None) -> None:
+    """Read every file of an index and say what is damaged: hashes, counts, vectors that are not finite or not unit.
+
+    Examples:
+
+        ttft index verify runs/index
+    """
+    given = configure(VerifyConfig, locals())
+    from ttft.commands.index_verify import run
+
+    run(given)

@@ -1,0 +1,44 @@
+"""ttft index verify: read every file of an index and say what is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ttft.commands.console import note, progress, say
+from ttft.config.index import VerifyConfig
+from ttft.errors import MissingArtifact
+
+
+def run(config: VerifyConfig) -> None:
+    """Print what is wrong, a line each. Raises MissingArtifact when something is."""
+    import json
+
+    from ttft.run_dir import PROVENANCE, sealed
+    from ttft.vector_index.manifest import files_of, read_manifest
+    from ttft.vector_index.shards import open_shards
+    from ttft.vector_index.verify import damage
+
+    folder = Path(config.folder)
+    manifest = read_manifest(folder)
+    files, found = files_of(manifest), []
+    with progress() as display:
+        task = display.add_task("reading", total=len(files))
+        for line in damage(folder, manifest, open_shards(folder, manifest), lambda name: display.advance(task)):
+            say(line)
+            found.append(line)
+    if (folder / PROVENANCE).exists():
+        try:
+            whole = (value := json.loads((folder / PROVENANCE).read_bytes())) == sealed(value)
+        except ValueError:
+            whole = False
+        if not whole:
+            say(f"{PROVENANCE} is damaged: its content has another hash")
+            found.append(PROVENANCE)
+    if not manifest["complete"]:
+        note(f"{folder} is not finished: what is there was read")
+    if found:
+        raise MissingArtifact(
+            f"{folder}: {len(found)} fault(s)",
+            "restore those files from a copy; or remove a damaged shard from the folder's manifest by building it again",
+        )
+    say(f"{folder} is sound: {manifest['rows']:,} pieces, {len(files)} files")

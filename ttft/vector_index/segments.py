@@ -1,0 +1,134 @@
+"""What searches an index folder: Faiss files made from finished shards, each over some consecutive ones.
+
+Flat has one file per shard, beside its documents. Every other kind is trained once, on a sample of all vectors, and
+fills files of up to SEGMENT_BYTES, so that building needs no more memory than that however large the corpus is; they
+share what was trained. Shards that no file covers yet (of a build under way, or appended) are searched exactly.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ttft.run_dir import FAISS, sha256_file, sync_folder, writing
+from ttft.vector_index import faiss as faiss_index
+from ttft.vector_index.manifest import file_facts
+
+AUTO = "auto"
+FLAT = "Flat"
+FLAT_ROWS = 1_000_000  # beyond, a search of all vectors is slow enough to be worth an approximate one
+SEGMENT_BYTES = 2 << 30
+SAMPLE_PER_LIST, SAMPLE = 64, 65_536  # vectors to train with: Faiss asks for 39 per centroid, and 256 codes per byte
+TRAINED = "trained.faiss"
+
+
+def kind_for(rows: int) -> str:
+    """The default kind of index for so many rows: exact up to a million, then lists of 8-bit vectors.
+
+    The number of lists is near 4 sqrt(rows), as Faiss' guidelines have it, a power of two.
+    """
+    if rows <= FLAT_ROWS:
+        return FLAT
+    lists = 1 << round(np.log2(4 * rows**0.5))
+    return f"IVF{lists},SQ8"
+
+
+def sample(shards: Sequence[Any], count: int, seed: int) -> np.ndarray:
+    """`count` stored vectors, drawn without repeats from all shards: (count, d) float32, in the order of the rows."""
+    rows = sum(shard.rows for shard in shards)
+    chosen = np.sort(np.random.default_rng(seed).choice(rows, size=min(count, rows), replace=False))
+    inside = [chosen[(chosen >= s.start) & (chosen < s.start + s.rows)] - s.start for s in shards]
+    return np.concatenate([s.vectors[i].astype(np.float32) for s, i in zip(shards, inside, strict=True) if len(i)])
+
+
+def add_segments(
+    folder: Path, shards: Sequence[Any], search: dict, save: Callable[[], None], *, seed: int,
+    on_rows: Callable[[int], None] = lambda rows: None,
+) -> None:  # fmt: skip
+    """Cover every shard by a Faiss file; `search`, the manifest's entry, grows by them, and `save` writes it.
+
+    `on_rows` is told how many rows are newly covered. Raises ConfigError for a factory string that Faiss does not know
+    or that cannot be trained on so few vectors, DiskFull.
+    """
+    search["kind"] = search["kind"] or (
+        kind_for(sum(s.rows for s in shards)) if search["factory"] == AUTO else search["factory"]
+    )
+    rest = shards[covers(search["segments"]) :]
+    if search["kind"] == FLAT:
+        for shard in rest:
+            index = faiss_index.flat(shard.vectors)
+            search["segments"].append(_write(folder, f"{shard.entry['name']}/{FAISS}", index, 1))
+            on_rows(shard.rows)
+        save()
+        return
+    if rest and search["trained"] is None:
+        index = faiss_index.empty(rest[0].vectors.shape[1], search["kind"])
+        wanted = max(SAMPLE, SAMPLE_PER_LIST * faiss_index.lists(index))
+        faiss_index.train(index, sample(shards, wanted, seed), search["kind"])
+        search["trained"] = _write(folder, TRAINED, index, 0)
+        save()
+    while rest:
+        index, taken = faiss_index.open_index(folder / TRAINED, mapped=False), 0
+        most = SEGMENT_BYTES // faiss_index.bytes_per_vector(index)
+        while taken < len(rest) and (taken == 0 or index.ntotal + rest[taken].rows <= most):
+            index.add(np.ascontiguousarray(rest[taken].vectors, dtype=np.float32))
+            on_rows(rest[taken].rows)
+            taken += 1
+        name = f"segment-{len(search['segments']):05d}.faiss"
+        search["segments"].append(_write(folder, name, index, taken))
+        save()
+        rest = rest[taken:]
+
+
+def _write(folder: Path, name: str, index: Any, shards: int) -> dict:
+    """Write a Faiss index so that it is there whole or not at all; its entry for the manifest."""
+    path = folder / name
+    part = path.with_name(path.name + ".part")
+    try:
+        with writing(path):
+            faiss_index.write(index, part)
+            with open(part, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(part, path)
+            sync_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+    return {"file": name, "shards": shards, "rows": int(index.ntotal)} | file_facts(
+        path.stat().st_size, sha256_file(path)
+    )
+
+
+class FaissSearch:
+    """Search through the Faiss files of an index folder, and exactly through the shards that none covers."""
+
+    def __init__(self, shards: Sequence[Any], search: dict, nprobe: int | None, ef_search: int | None) -> None:
+        self.shards, self.settings, self.nprobe, self.ef_search = shards, search, nprobe, ef_search
+
+    @cached_property
+    def parts(self) -> list[tuple[int, Any]]:
+        """(first row, Faiss index) of each part."""
+        parts, covered = [], 0
+        for segment in self.settings["segments"]:
+            path = self.shards[0].checks.path(segment["file"], segment)
+            index = faiss_index.open_index(path)
+            faiss_index.tune(index, self.nprobe, self.ef_search)
+            parts.append((self.shards[covered].start, index))
+            covered += segment["shards"]
+        return parts + [(shard.start, faiss_index.flat(shard.vectors)) for shard in self.shards[covered:]]
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and row numbers (m, at least k where so many are found) for queries (m,d), in no order."""
+        found = [(start, *faiss_index.search(index, queries, k)) for start, index in self.parts]
+        scores = np.concatenate([sc for _, sc, _ in found], axis=1)
+        ids = np.concatenate([np.where(ids < 0, -1, ids + start) for start, _, ids in found], axis=1)
+        return scores, ids.astype(np.int64)
+
+
+def covers(segments: Iterable[dict]) -> int:
+    """How many shards these segments cover."""
+    return sum(segment["shards"] for segment in segments)
