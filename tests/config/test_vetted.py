@@ -24,7 +24,8 @@ def test_the_embedded_model_has_its_own_settings_for_either_method():
 
 
 def test_other_models_get_the_general_ones():
-    general = {"method": "lora", "rank": 16, "vocabulary": "off", "lr": LEARNING_RATE["lora"], "warm_down": 1.0}
+    general = {"method": "lora", "rank": 16, "rslora": False, "vocabulary": "off"}
+    general |= {"lr": LEARNING_RATE["lora"], "warm_down": 1.0}
     assert training_for("gpt2", None) == general
     assert training_for("gpt2", "full")["lr"] == 5e-5
 

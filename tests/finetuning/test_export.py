@@ -91,6 +91,15 @@ def test_the_folder_is_complete_when_its_configuration_is_there(tmp_path, monkey
     assert (written["r"], written["lora_alpha"], written["revision"]) == (4, 6, "main")
 
 
+def test_peft_reads_the_scale_of_rslora(tmp_path):
+    one = trained(vocabulary="lora", rslora=True)
+    export.save_adapter(one, 1, tmp_path / "a", base="tiny")
+    theirs = load(gpt2, tmp_path / "a")
+    inputs = make_batch({1: text(3)}).inputs
+    with torch.no_grad(), one.scoring(1) as model:
+        assert torch.allclose(model(input_ids=inputs).logits, theirs(input_ids=inputs).logits, atol=1e-5)
+
+
 def test_an_embedding_that_peft_would_scale_is_refused(tmp_path):
     one = trained(llama, vocabulary="lora")
     one.model.get_input_embeddings().base.embed_scale = torch.tensor(2.0)

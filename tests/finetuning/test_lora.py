@@ -50,16 +50,18 @@ def test_starts_as_the_base_learns_and_goes_back_bit_for_bit(make, vocabulary):
     assert all(p.grad is None for p in one.model.parameters())
 
 
+@pytest.mark.parametrize("rslora", [False, True])
 @pytest.mark.parametrize("make", FAMILIES)
-def test_twenty_steps_equal_peft_with_torch_adam(make):
+def test_twenty_steps_equal_peft_with_torch_adam(make, rslora):
     """Same A at the start, same texts: the losses of 20 steps agree with PEFT to 1e-5 relative, in float32."""
     peft = pytest.importorskip("peft")
     texts = [text(i, lines=1 + i % 2) for i in range(20)]
-    one = learner(make, alpha=8)
+    one = learner(make, alpha=8, rslora=rslora)
     names = sorted({name for _, _, name, _ in projections(make())})
     config = peft.LoraConfig(
-        r=4, lora_alpha=8, target_modules=names, lora_dropout=0.0, task_type="CAUSAL_LM", fan_in_fan_out=make is gpt2
-    )
+        r=4, lora_alpha=8, use_rslora=rslora, target_modules=names, lora_dropout=0.0, task_type="CAUSAL_LM",
+        fan_in_fan_out=make is gpt2,
+    )  # fmt: skip
     theirs = peft.get_peft_model(make(), config).eval()
     with torch.no_grad():
         for name, module in theirs.named_modules():

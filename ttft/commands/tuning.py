@@ -62,7 +62,8 @@ class Tuner:
         else:
             learner = LoraLearner(
                 model, slots=config.slots, most=prompts, window=window, rank=training["rank"], alpha=config.lora_alpha,
-                vocabulary=training["vocabulary"], lr=training["lr"], seed=config.seed, **types,
+                rslora=training["rslora"], vocabulary=training["vocabulary"], lr=training["lr"], seed=config.seed,
+                **types,
             )  # fmt: skip
         return cls(config, selector, learner, tokenizer, window, types["dtype"], training)
 

@@ -24,7 +24,9 @@ class TuningFields(SelectionFields):
     rank: int | None = Field(None, ge=1)
     """Rank of LoRA; default: vetted for the embedded model, else 16."""
     lora_alpha: float | None = Field(None, gt=0)
-    """LoRA's scale is lora_alpha/rank; default: rank, so 1."""
+    """LoRA's scale is lora_alpha/rank, with rslora lora_alpha/sqrt(rank); default: rank."""
+    rslora: bool | None = None
+    """rsLoRA's scale, which does not shrink as the rank grows; default: vetted for the embedded model, else not."""
     vocabulary: Literal["off", "lora"] | None = None
     """With LoRA, the embedding and output matrix: left alone, or updated in low rank."""
     lr: float | None = Field(None, gt=0)

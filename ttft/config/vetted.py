@@ -13,7 +13,7 @@ VETTED_LAMBDA = {"minilm": 1.0}
 # by model, the best way first, then the other
 VETTED_TRAINING = {
     "embedded": (
-        {"method": "lora", "rank": 32, "vocabulary": "lora", "lr": 2.5e-3, "warm_down": 0.1},
+        {"method": "lora", "rank": 32, "rslora": True, "vocabulary": "lora", "lr": 1e-3, "warm_down": 0.1},
         {"method": "full", "vocabulary": "off", "lr": 1e-4, "warm_down": 1.0},
     )
 }
@@ -24,13 +24,13 @@ RANK = 16
 
 
 def training_for(model: str, method: str | None) -> dict:
-    """method, rank, vocabulary, lr and warm_down for a model, where the user names none of them or only the method;
-    in-context trains nothing."""
+    """method, rank, rslora, vocabulary, lr and warm_down for a model, where the user names none of them or only the
+    method; in-context trains nothing."""
     for vetted in VETTED_TRAINING.get(model, ()):
         if method in (None, vetted["method"]):
             return dict(vetted)
     chosen = method or "lora"
     if chosen == "in-context":
         return {"method": chosen}
-    rank = {"rank": RANK} if chosen == "lora" else {}
+    rank = {"rank": RANK, "rslora": False} if chosen == "lora" else {}
     return {"method": chosen, **rank, "vocabulary": "off", "lr": LEARNING_RATE[chosen], "warm_down": 1.0}

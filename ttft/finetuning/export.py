@@ -94,6 +94,7 @@ def adapter_config(learner: LoraLearner, base: str, revision: str | None) -> dic
         "revision": revision,
         "r": learner.rank,
         "lora_alpha": learner.alpha,
+        "use_rslora": learner.rslora,
         "target_modules": list(adapted),
         "lora_dropout": 0.0,
         "bias": "none",

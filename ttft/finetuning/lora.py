@@ -3,7 +3,7 @@
 LoRA (Hu et al., arXiv 2106.09685) adds to a projection W the product of two thin matrices, B zero at the start; it sits
 on every attention and MLP projection of the blocks. Here each row of the batch has its own two:
 
-    y = x W + s (x A) B        x (R, T, in), A (R, in, r), B (R, r, out), s = alpha / r
+    y = x W + s (x A) B        x (R, T, in), A (R, in, r), B (R, r, out), s = alpha / r, or alpha / sqrt(r)
 
 A small model also needs its vocabulary side: `vocabulary`="lora" puts one shared low-rank pair on the (tied) embedding
 and output matrix. Nothing of one row enters another row's result, so a prompt does not feel its neighbours.
@@ -129,7 +129,8 @@ class LoraLearner:
 
     slots        None: as many as memory has room for (`memory.slots_that_fit`); never more than `most`
     window       tokens of a row, for `pass_tokens`: how many tokens of a pass memory has room for
-    rank, alpha  scale is alpha/rank; default alpha = rank, so scale 1
+    rank, alpha, rslora  scale is alpha/rank, with rslora alpha/sqrt(rank) (Kalajdzievski, arXiv 2312.03732); default
+                 alpha = rank
     vocabulary   "off", or "lora": a low-rank update of embedding and output
     lr, betas, eps  Adam's
     dtype        of the steps; score_dtype: of the model that `scoring` gives; default: that of the model
@@ -145,6 +146,7 @@ class LoraLearner:
         window: int = 1024,
         rank: int = 16,
         alpha: float | None = None,
+        rslora: bool = False,
         vocabulary: str = "off",
         lr: float = 5e-4,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -156,8 +158,8 @@ class LoraLearner:
         self.adapters = Adapters()
         given = model.get_input_embeddings().weight.dtype
         self.dtype, self.score_dtype = dtype or given, score_dtype or given
-        self.rank, self.alpha = rank, alpha if alpha is not None else rank
-        scale = self.alpha / rank
+        self.rank, self.alpha, self.rslora = rank, alpha if alpha is not None else rank, rslora
+        scale = self.alpha / (math.sqrt(rank) if rslora else rank)
         declare(self.adapters, model, rank, vocabulary, seed)
         kinds = {self.dtype, self.score_dtype}
         copies = {kind: model if kind == given else copy.deepcopy(model).to(kind) for kind in kinds}
