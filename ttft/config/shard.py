@@ -1,0 +1,40 @@
+"""One of n jobs that share the work of a command: "3/8" does items 3, 11, 19, ... of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, Self, TypeVar
+
+from pydantic import AfterValidator
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Job `number` of `total`, from 1 to total."""
+
+    number: int
+    total: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The shard that "i/n" names. Raises ValueError."""
+        numbers = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+        if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
+            raise ValueError("write i/n, job i of n with i from 1 to n, such as 3/8")
+        return cls(int(numbers[1]), int(numbers[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+    def of(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Items number i, i+n, i+2n, ... in their order: every item is in exactly one of the n shards."""
+        return islice(items, self.number - 1, None, self.total)
+
+
+ShardText = Annotated[str, AfterValidator(lambda text: str(Shard.parse(text)))]
+"""The type of an option --shard: "i/n", checked, and written in one way only."""
