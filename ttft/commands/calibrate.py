@@ -44,10 +44,12 @@ def run(config: CalibrateConfig, *, dry_run: bool = False) -> None:
 
 def _read(folders: list[Path]) -> list[Run]:
     """The runs, checked to be comparable: SIFT to the end, the same prompts, model and index, each lambda once."""
-    from ttft.reporting.runs import read_run
+    from ttft.reporting.runs import read_runs
 
-    runs = [read_run(folder) for folder in folders]
+    runs = read_runs(folders)
     for run in runs:
+        for warning in run.warnings:
+            note(f"{run.folder}: {warning}")
         if run.config.get("strategy") != "sift":
             raise ConfigError(f"{run.folder} is a run of {run.config.get('strategy')!r}", "calibration is for sift")
         if run.config.get("method") == "in-context":

@@ -71,7 +71,7 @@ class Run:
     @property
     def adapters(self) -> Path | None:
         """The folder of --save-adapters."""
-        return Path(self.config.save_adapters) if self.config.save_adapters is not None else None
+        return self.config.adapters()
 
     def check_adapters(self, known: dict[str, dict]) -> None:
         """Prompts that a former start has finished must have left their adapters."""

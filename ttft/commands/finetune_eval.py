@@ -10,6 +10,7 @@ from typing import Any
 from ttft.commands.console import note, progress, say, show_plan
 from ttft.commands.evaluating import Run
 from ttft.config.finetune_eval import FinetuneEvalConfig
+from ttft.config.shard import Shard
 from ttft.errors import CorpusError
 from ttft.records import Prompt, Selection
 from ttft.run_dir import (
@@ -34,8 +35,9 @@ def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
     """Score every prompt before and after fine-tuning on its chosen texts. Raises TtftError; results so far stay."""
     folder = Path(config.out)
     if dry_run:
-        adapters = [Path(config.save_adapters) / "PROMPT_ID"] if config.save_adapters is not None else []
-        show_plan(config, [*(folder / name for name in (RESULTS, SELECTIONS, CONFIG, PROVENANCE)), *adapters])
+        adapters = config.adapters()
+        each = [adapters / "PROMPT_ID"] if adapters is not None else []
+        show_plan(config, [*(folder / name for name in (RESULTS, SELECTIONS, CONFIG, PROVENANCE)), *each])
         return
     from ttft.vector_index.manifest import read_manifest
 
@@ -43,14 +45,31 @@ def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
     from ttft import runtime
     from ttft.commands.selecting import load_prompts
 
-    prompts = load_prompts(config)
+    everyone = load_prompts(config)
+    prompts = _own(everyone, config.shard)
     runtime.quiet_libraries()
     runtime.setup(config.seed)
     with locked(folder):
-        _run(config, folder, prompts, manifest)
+        _run(config, folder, prompts, everyone, manifest)
 
 
-def _run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manifest: dict) -> None:
+def _own(prompts: list[Prompt], shard: str | None) -> list[Prompt]:
+    """The prompts of this job. Raises CorpusError where some of the jobs would have none."""
+    if shard is None:
+        return prompts
+    own = Shard.parse(shard)
+    if own.total > len(prompts):
+        raise CorpusError(
+            f"--shard {shard}: there are {len(prompts)} prompts, too few for {own.total} jobs",
+            f"start at most {len(prompts)} jobs: --shard 1/{len(prompts)}, ...",
+        )
+    return list(own.of(prompts))
+
+
+def _run(
+    config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], everyone: list[Prompt], manifest: dict
+) -> None:
+    """Score `prompts`; `everyone`, the prompts of all shards, share one budget."""
     from ttft import runtime
 
     started = time.perf_counter()
@@ -71,7 +90,7 @@ def _run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manife
         note(f"going on: {len(known)} of {len(prompts)} prompts are done")
     record_provenance(folder, provenance(config.seed, runtime.host_facts(device)))
     if config.budget_steps is not None:
-        run.spread_budget(prompts, config.budget_steps)
+        run.spread_budget(everyone, config.budget_steps)
     with JsonLines(folder / SELECTIONS) as selections, JsonLines(folder / RESULTS) as results, progress() as display:
         recorded = {s["prompt_id"]: Selection(**s) for s in read_lines(folder / SELECTIONS)}
         doing = "scoring" if run.in_context else "fine-tuning"

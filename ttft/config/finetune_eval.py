@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from ttft.config.shard import ShardText
 from ttft.config.tuning import TuningFields
 
 
@@ -17,6 +19,8 @@ class FinetuneEvalConfig(TuningFields):
     Default: vetted for the embedded model, else lora."""
     out: str
     """Folder of the run; running the same command again does only what is missing there."""
+    shard: ShardText | None = None
+    """i/n: job i of n does the prompts number i, i+n, i+2n, ..., each into an --out of its own; report joins them."""
     budget_steps: int | None = Field(None, ge=0)
     """Steps for all prompts together, each where it promises most (by --policy, or by SIFT's variance); n for one."""
     score: Literal["whole", "suffix"] = "whole"
@@ -36,7 +40,7 @@ class FinetuneEvalConfig(TuningFields):
     """Steps (in-context: texts) after which a prompt is scored; 0 (the base) and a prompt's last always are."""
     save_adapters: str | None = None
     """Folder for each prompt's LoRA adapter in PEFT's format, a folder each by the prompt's id. A guard changes nothing
-    in it: it holds the whole update."""
+    in it: it holds the whole update. A shard has a folder of its own below it: shard-1-of-8."""
     score_dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also halves the frozen weights' memory."""
 
@@ -69,6 +73,13 @@ class FinetuneEvalConfig(TuningFields):
         if self.save_adapters is not None and self.training()["method"] != "lora":
             raise ValueError(f"save_adapters needs LoRA: method {self.training()['method']} leaves no adapter")
         return self
+
+    def adapters(self) -> Path | None:
+        """The folder of --save-adapters; a shard's own, so that it is never written by two jobs."""
+        if self.save_adapters is None:
+            return None
+        own = f"shard-{self.shard.replace('/', '-of-')}" if self.shard else ""
+        return Path(self.save_adapters) / own
 
     def rule(self) -> str:
         return "never" if self.budget_steps is not None else super().rule()

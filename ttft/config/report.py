@@ -11,7 +11,8 @@ class ReportConfig(Config):
     """Which runs to report, and where to write the page."""
 
     runs: list[str] = Field(min_length=1)
-    """Run folders of finetune-eval. Runs of different models, or scored differently, get tables of their own."""
+    """Run folders of finetune-eval, or folders of shards; the shards of one run are joined to it. Runs of different
+    models, or scored differently, get tables of their own."""
 
     out: str | None = None
     """The page to write (NAME.html), or a folder for report.html. Default: in the run folder if there is one run, in

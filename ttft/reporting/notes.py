@@ -30,6 +30,7 @@ def notes(group: Group, rows: list[Row], gaps: dict[str, float], broken: dict[st
         LEAK.get(group.score, f"score: {group.score}"),
         _near_duplicates(runs),
     ]
+    lines += [f"{run.label}: {warning}" for run in group.runs for warning in run.warnings]
     if group.seen > len(group.prompts):
         lines.append(f"{group.seen - len(group.prompts)} of {group.seen} prompts left out: not in every run.")
     for label, gap in gaps.items():

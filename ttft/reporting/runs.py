@@ -14,9 +14,9 @@ from typing import TypeVar
 from ttft import run_dir
 from ttft.errors import MissingArtifact, TtftError
 from ttft.records import Result, Selection
+from ttft.reporting.shards import PLACES, join
 
 NAMES = {"sift": "SIFT", "itl": "ITL", "mmr": "MMR"}
-PLACES = {"out"}  # keys that say where a run is, not what it is
 KEYS_IN_LABEL = 3
 Key = tuple[str, str, int]
 Record = TypeVar("Record", Result, Selection)
@@ -24,7 +24,8 @@ Record = TypeVar("Record", Result, Selection)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one `ttft finetune-eval` left in its folder. results and selections are in file order."""
+    """What one `ttft finetune-eval` left in its folder, or its shards in theirs. results and selections are in file
+    order. warnings: what a reader must know of the shards."""
 
     folder: Path
     label: str
@@ -32,6 +33,7 @@ class Run:
     results: tuple[Result, ...]
     selections: tuple[Selection, ...]
     provenance: dict
+    warnings: tuple[str, ...] = ()
 
     @property
     def score(self) -> str:
@@ -58,9 +60,23 @@ class Group:
 
 
 def read_groups(folders: list[Path]) -> list[Group]:
-    """Read run folders (one named twice counts once) and group them; errors: see `read_run`, `group_runs`."""
-    once = {folder.resolve(): folder for folder in reversed(folders)}
-    return group_runs([read_run(folder) for folder in reversed(once.values())])
+    """Read run folders and group them; errors: see `read_runs`, `group_runs`."""
+    return group_runs(read_runs(folders))
+
+
+def read_runs(folders: list[Path]) -> list[Run]:
+    """Read run folders, one named twice once, and join the shards among them; errors: see `read_run`, `join`."""
+    parts = [part for folder in folders for part in _parts(folder)]
+    once = {folder.resolve(): folder for folder in reversed(parts)}
+    return join([read_run(folder) for folder in reversed(once.values())])
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The shards with results in a folder that holds no other runs; else the folder itself."""
+    if (folder / run_dir.RESULTS).exists():
+        return [folder]
+    inside = sorted(path.parent for path in folder.glob(f"*/{run_dir.RESULTS}") if path.stat().st_size)
+    return inside if inside and all(_config(p / run_dir.CONFIG).get("shard") for p in inside) else [folder]
 
 
 def read_run(folder: Path) -> Run:
@@ -139,8 +155,10 @@ def labels(runs: list[Run]) -> list[str]:
     if len(set(result)) == len(result):
         return result
     names = [label if result.count(label) == 1 else run.folder.name for run, label in zip(runs, result, strict=True)]
-    unique = len(set(names)) == len(names)
-    return names if unique else [str(run.folder) for run in runs]
+    if len(set(names)) == len(names):
+        return names
+    places = [str(run.folder) for run in runs]  # two runs in shards may lie in one folder
+    return [place if places.count(place) == 1 else f"{place} ({i})" for i, place in enumerate(places, 1)]
 
 
 def _differing(run: Run, namesakes: list[Run]) -> str:
