@@ -14,16 +14,16 @@ from typing import Any
 from rich.progress import Progress
 
 from ttft.commands.console import note, progress, say, show_plan
+from ttft.commands.index_claim import claim
+from ttft.commands.index_info import remarks, size_of
 from ttft.config.index import IndexConfig
 from ttft.config.shard import Shard as Part
-from ttft.errors import ConfigError, CorpusError
+from ttft.errors import CorpusError
 from ttft.records import Document
 from ttft.run_dir import (
     MANIFEST,
     PROBLEMS,
     PROVENANCE,
-    RESULTS,
-    differences,
     finish_provenance,
     locked,
     provenance,
@@ -32,12 +32,6 @@ from ttft.run_dir import (
     shard_name,
     write_whole,
 )
-
-CORPUS = {
-    "source", "text_field", "subset_field", "subsets", "glob", "name", "split", "streaming", "max_documents",
-    "piece_chars", "max_line_bytes", "shard_rows", "seed",
-}  # fmt: skip
-"""Options that say which pieces a source gives, and in which shards."""
 
 
 def run(config: IndexConfig, *, dry_run: bool = False) -> None:
@@ -77,7 +71,7 @@ def _run(config: IndexConfig, folder: Path, documents: Iterator[Document], probl
         dtype=runtime.pick_dtype(config.dtype, device),
         trust_remote_code=config.trust_remote_code,
     )
-    manifest = _claim(config, folder, embedder.facts() | {"device": device.split(":")[0]})
+    manifest = claim(config, folder, embedder.facts() | {"device": device.split(":")[0]})
     if manifest["complete"]:
         say(f"{folder} is complete: {size_of(manifest)}; nothing to do")
         return
@@ -106,80 +100,6 @@ def _documents(config: IndexConfig, problems: Any) -> Iterator[Document]:
         streaming=config.streaming, max_line_bytes=config.max_line_bytes, problems=problems,
     )  # fmt: skip
     return pieces(texts, config.piece_chars)
-
-
-# ---- whose folder this is ------------------------------------------------------------------------------------------
-
-
-def _claim(config: IndexConfig, folder: Path, embedder: dict) -> dict:
-    """The manifest of this very index, begun or found, with an entry for this source that is not complete, unless all
-    is. ConfigError when the folder holds another index or a run."""
-    from ttft.corpus.sources import fingerprint
-    from ttft.vector_index.manifest import new_manifest, read_manifest, write_manifest
-
-    resolved = config.resolved()
-    corpus = {key: resolved[key] for key in sorted(CORPUS)} | {"fingerprint": fingerprint(config.source, config.glob)}
-    asked = new_manifest(
-        embedder, precision=config.precision, dedup=config.dedup, part=config.shard, factory=config.factory
-    )
-    if not (folder / MANIFEST).exists():
-        if (folder / RESULTS).exists():
-            raise ConfigError(f"{folder} holds a run, not an index", "choose another --out")
-        manifest = asked
-    else:
-        manifest = read_manifest(folder)
-        _same_index(folder, manifest, asked)
-        if any(source["corpus"] == corpus for source in manifest["sources"]):
-            _not_behind(folder, manifest, corpus)
-            return manifest
-        _may_append(folder, manifest, corpus, config.append)
-    manifest["sources"].append(_new_source(corpus))
-    manifest["complete"] = False
-    write_manifest(folder, manifest)
-    return manifest
-
-
-def _new_source(corpus: dict) -> dict:
-    return {
-        "corpus": corpus, "read": 0, "duplicates": 0, "rows": 0, "problems": {}, "problems_file": None,
-        "complete": False,
-    }  # fmt: skip
-
-
-def _same_index(folder: Path, there: dict, asked: dict) -> None:
-    """What one index has one of: embedder, precision, part, dedup, and the kind of search that was asked for."""
-    keys = ("precision", "part", "dedup")
-    changed = differences({k: there[k] for k in keys}, {k: asked[k] for k in keys})
-    changed += differences(there["embedder"], asked["embedder"])
-    changed += differences({"factory": there["search"]["factory"]}, {"factory": asked["search"]["factory"]})
-    if changed:
-        raise ConfigError(
-            f"{folder} holds another index: " + "; ".join(changed),
-            "choose another --out, or remove that folder first",
-        )
-
-
-def _not_behind(folder: Path, manifest: dict, corpus: dict) -> None:
-    """Of several sources only the last can be under way."""
-    unfinished = [s["corpus"]["source"] for s in manifest["sources"] if not s["complete"] and s["corpus"] != corpus]
-    if unfinished:
-        raise ConfigError(f"{folder}: adding {unfinished[0]} was interrupted", "run that command again first")
-
-
-def _may_append(folder: Path, manifest: dict, corpus: dict, append: bool) -> None:
-    last = manifest["sources"][-1]
-    changed = "; ".join(differences(last["corpus"], corpus))
-    if not append:
-        raise ConfigError(
-            f"{folder} holds another index: {changed}",
-            "choose another --out, or add this source to it: --append" if last["complete"] else "choose another --out",
-        )
-    if manifest["part"] is not None:
-        raise ConfigError(f"{folder} is part {manifest['part']} of an index", "merge the parts, then add to the index")
-    if not manifest["complete"]:
-        raise ConfigError(
-            f"{folder} is not finished; it was begun otherwise: {changed}", "run the command that began it again first"
-        )
 
 
 # ---- the build -----------------------------------------------------------------------------------------------------
@@ -216,8 +136,10 @@ class Build:
             )
         tally = {"read": 0, "duplicates": 0}
         with ExitStack() as stack:
-            for number, shard in self._missing(self._unique(documents, tally, stack)):
-                self._add(number, shard)
+            for entry in self._embedded(self._missing(self._unique(documents, tally, stack))):
+                self.manifest["shards"].append(entry | {"source": self.place})
+                for counted in (self.manifest, self.source):
+                    counted["rows"] += entry["rows"]
                 write_manifest(self.folder, self.manifest)
         self.source |= tally | {"problems": problems.counts, "problems_file": self._write_problems(problems)}
         self.source["complete"] = True
@@ -257,19 +179,18 @@ class Build:
             if number % part.total == part.number - 1 and shard_name(number) not in there:
                 yield number, shard
 
-    def _add(self, number: int, documents: list[Document]) -> None:
+    def _embedded(self, shards: Iterator[tuple[int, list[Document]]]) -> Iterator[dict]:
+        """Embed and write each shard; its entry for the manifest, in the order of the shards."""
         from ttft.vector_index.shards import write_shard
 
-        task = self.display.add_task(f"embedding {shard_name(number)}", total=len(documents))
-        vectors = self.embedder.encode(
-            [d.text for d in documents], batch_size=self.config.batch_size,
-            on_batch=lambda done: self.display.advance(task, done),
-        )  # fmt: skip
-        self.display.remove_task(task)
-        entry = write_shard(self.folder, number, documents, vectors, precision=self.manifest["precision"])
-        self.manifest["shards"].append(entry | {"source": self.place})
-        self.manifest["rows"] += entry["rows"]
-        self.source["rows"] += entry["rows"]
+        for number, documents in shards:
+            task = self.display.add_task(f"embedding {shard_name(number)}", total=len(documents))
+            vectors = self.embedder.encode(
+                [d.text for d in documents], batch_size=self.config.batch_size,
+                on_batch=lambda done, task=task: self.display.advance(task, done),
+            )  # fmt: skip
+            self.display.remove_task(task)
+            yield write_shard(self.folder, number, documents, vectors, precision=self.manifest["precision"])
 
     def _write_problems(self, problems: Any) -> dict:
         from ttft.vector_index.manifest import file_facts
@@ -293,25 +214,3 @@ def make_searchable(folder: Path, manifest: dict, seed: int, display: Progress) 
     )  # fmt: skip
     manifest["complete"] = True
     write_manifest(folder, manifest)
-
-
-# ---- what is said --------------------------------------------------------------------------------------------------
-
-
-def size_of(manifest: dict) -> str:
-    from ttft.vector_index.manifest import files_of
-
-    size = sum(facts["bytes"] for facts in files_of(manifest).values())
-    return f"{manifest['rows']:,} pieces in {len(manifest['shards'])} shard(s), {size / 2**20:.1f} MiB"
-
-
-def remarks(manifest: dict) -> list[str]:
-    """What a person should know of an index: its kind, where that was chosen, and repeated pieces."""
-    search, lines = manifest["search"], []
-    if search["factory"] == "auto" and search["kind"] is not None:
-        lines.append(f"index kind {search['kind']}, chosen by size (--factory to choose)")
-    repeated, read = (sum(source[key] for source in manifest["sources"]) for key in ("duplicates", "read"))
-    if repeated:
-        what = "left out" if manifest["dedup"] == "exact" else "kept; --dedup exact leaves them out"
-        lines.append(f"{repeated:,} of {read:,} pieces repeat an earlier one exactly ({what})")
-    return lines

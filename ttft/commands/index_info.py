@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ttft.commands.console import say
-from ttft.commands.index import remarks
 from ttft.config.index import InfoConfig
 
 
@@ -94,3 +93,22 @@ def _table(folder: Path, facts: dict) -> None:
         if shown not in ("", "None"):
             table.add_row(key, shown)
     Console().print(table)
+
+
+def size_of(manifest: dict) -> str:
+    from ttft.vector_index.manifest import files_of
+
+    size = sum(facts["bytes"] for facts in files_of(manifest).values())
+    return f"{manifest['rows']:,} pieces in {len(manifest['shards'])} shard(s), {size / 2**20:.1f} MiB"
+
+
+def remarks(manifest: dict) -> list[str]:
+    """What a person should know of an index: its kind, where that was chosen, and repeated pieces."""
+    search, lines = manifest["search"], []
+    if search["factory"] == "auto" and search["kind"] is not None:
+        lines.append(f"index kind {search['kind']}, chosen by size (--factory to choose)")
+    repeated, read = (sum(source[key] for source in manifest["sources"]) for key in ("duplicates", "read"))
+    if repeated:
+        what = "left out" if manifest["dedup"] == "exact" else "kept; --dedup exact leaves them out"
+        lines.append(f"{repeated:,} of {read:,} pieces repeat an earlier one exactly ({what})")
+    return lines

@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from ttft.commands.console import note, progress, say, show_plan
-from ttft.commands.index import make_searchable, remarks, size_of
+from ttft.commands.index import make_searchable
+from ttft.commands.index_info import remarks, size_of
 from ttft.config.index import MergeConfig
 from ttft.config.shard import Shard as Part
 from ttft.errors import ConfigError

@@ -39,6 +39,6 @@ def run(config: VerifyConfig) -> None:
     if found:
         raise MissingArtifact(
             f"{folder}: {len(found)} fault(s)",
-            "restore those files from a copy; or remove a damaged shard from the folder's manifest by building it again",
+            "restore those files from a copy, or build the index again",
         )
     say(f"{folder} is sound: {manifest['rows']:,} pieces, {len(files)} files")

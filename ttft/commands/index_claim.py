@@ -1,0 +1,86 @@
+"""Whose folder is it: `ttft index` begins an index, goes on with its own, adds a source to it, or refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ttft.config.index import IndexConfig
+from ttft.errors import ConfigError
+from ttft.run_dir import MANIFEST, RESULTS, differences
+
+CORPUS = {
+    "source", "text_field", "subset_field", "subsets", "glob", "name", "split", "streaming", "max_documents",
+    "piece_chars", "max_line_bytes", "shard_rows", "seed",
+}  # fmt: skip
+"""Options that say which pieces a source gives, and in which shards."""
+
+
+def claim(config: IndexConfig, folder: Path, embedder: dict) -> dict:
+    """The manifest of this very index, begun or found, with an entry for this source that is not complete, unless all
+    is. ConfigError when the folder holds another index or a run."""
+    from ttft.corpus.sources import fingerprint
+    from ttft.vector_index.manifest import new_manifest, read_manifest, write_manifest
+
+    resolved = config.resolved()
+    corpus = {key: resolved[key] for key in sorted(CORPUS)} | {"fingerprint": fingerprint(config.source, config.glob)}
+    asked = new_manifest(
+        embedder, precision=config.precision, dedup=config.dedup, part=config.shard, factory=config.factory
+    )
+    if not (folder / MANIFEST).exists():
+        if (folder / RESULTS).exists():
+            raise ConfigError(f"{folder} holds a run, not an index", "choose another --out")
+        manifest = asked
+    else:
+        manifest = read_manifest(folder)
+        _same_index(folder, manifest, asked)
+        if any(source["corpus"] == corpus for source in manifest["sources"]):
+            _not_behind(folder, manifest, corpus)
+            return manifest
+        _may_append(folder, manifest, corpus, config.append)
+    manifest["sources"].append(_new_source(corpus))
+    manifest["complete"] = False
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def _new_source(corpus: dict) -> dict:
+    return {
+        "corpus": corpus, "read": 0, "duplicates": 0, "rows": 0, "problems": {}, "problems_file": None,
+        "complete": False,
+    }  # fmt: skip
+
+
+def _same_index(folder: Path, there: dict, asked: dict) -> None:
+    """What one index has one of: embedder, precision, part, dedup, and the kind of search that was asked for."""
+    keys = ("precision", "part", "dedup")
+    changed = differences({k: there[k] for k in keys}, {k: asked[k] for k in keys})
+    changed += differences(there["embedder"], asked["embedder"])
+    changed += differences({"factory": there["search"]["factory"]}, {"factory": asked["search"]["factory"]})
+    if changed:
+        raise ConfigError(
+            f"{folder} holds another index: " + "; ".join(changed),
+            "choose another --out, or remove that folder first",
+        )
+
+
+def _not_behind(folder: Path, manifest: dict, corpus: dict) -> None:
+    """Of several sources only the last can be under way."""
+    unfinished = [s["corpus"]["source"] for s in manifest["sources"] if not s["complete"] and s["corpus"] != corpus]
+    if unfinished:
+        raise ConfigError(f"{folder}: adding {unfinished[0]} was interrupted", "run that command again first")
+
+
+def _may_append(folder: Path, manifest: dict, corpus: dict, append: bool) -> None:
+    last = manifest["sources"][-1]
+    changed = "; ".join(differences(last["corpus"], corpus))
+    if not append:
+        raise ConfigError(
+            f"{folder} holds another index: {changed}",
+            "choose another --out, or add this source to it: --append" if last["complete"] else "choose another --out",
+        )
+    if manifest["part"] is not None:
+        raise ConfigError(f"{folder} is part {manifest['part']} of an index", "merge the parts, then add to the index")
+    if not manifest["complete"]:
+        raise ConfigError(
+            f"{folder} is not finished; it was begun otherwise: {changed}", "run the command that began it again first"
+        )
