@@ -47,6 +47,8 @@ class Selection:
     sigma          posterior standard deviation of the prompt after 0..n picks; sigma[0] before any
     stopped_because  "n" (all asked for were taken), "uncertainty" (the adaptive rule), "pool" (nothing left)
     seconds        by stage: embed, search, select
+    pool           what there was to choose from: rows, and how many of them are copies of another or near to one
+                   (cosine 0.95); {} where that was the whole index
     """
 
     prompt_id: str
@@ -58,6 +60,7 @@ class Selection:
     sigma: list[float]
     stopped_because: str
     seconds: dict[str, float]
+    pool: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict:
         return asdict(self)

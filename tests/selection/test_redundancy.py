@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ttft.selection.redundancy import redundancy
+from ttft.selection.redundancy import pool_redundancy, redundancy
 
 
 def test_repeats_copies_and_near_copies_are_told_apart():
@@ -30,3 +30,10 @@ def test_nothing_or_one_pick_is_not_redundant():
         found = redundancy(chosen, range(len(chosen)))
         assert (found.mean_cosine, found.repeats, found.copies, found.near) == (0.0, 0, 0, 0)
     assert redundancy(np.zeros((2, 3)), [0, 1]).copies == 0  # zero vectors are like nothing
+
+
+def test_a_pool_counts_its_copies_and_near_copies():
+    near = np.array([1.0, 0.2]) / np.linalg.norm([1.0, 0.2])
+    pool = np.stack([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], near]).astype(np.float32)
+    assert pool_redundancy(pool) == {"rows": 4, "copies": 1, "near": 1}
+    assert pool_redundancy(pool[:0]) == {"rows": 0, "copies": 0, "near": 0}

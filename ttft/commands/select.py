@@ -71,10 +71,12 @@ def _print_table(prompt: Prompt, selection: Selection, documents: list[Document]
         "gain": "the policy expects too little of further steps",
     }  # fmt: skip
     distinct = len(set(selection.ids))
+    pool = selection.pool
+    among = f"; pool of {pool['rows']}: {pool['copies']} copies, {pool['near']} near copies" if pool else ""
     console.print(
         f"{len(selection.ids)} picks, {distinct} distinct; "
         f"sigma {selection.sigma[0]:.4f} -> {selection.sigma[-1]:.4f}; "
-        f"{reason[selection.stopped_because]}"
+        f"{reason[selection.stopped_because]}{among}"
     )
 
 

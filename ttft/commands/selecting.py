@@ -62,7 +62,7 @@ class Selector:
         from ttft.vector_index.shards import open_vector_index
 
         self.config, self.device = config, device
-        self.index = open_vector_index(Path(config.index))
+        self.index = open_vector_index(Path(config.index), nprobe=config.nprobe, ef_search=config.ef_search)
         made = self.index.manifest["embedder"]
         if config.embedder is not None and canonical_name(config.embedder) != made["name"]:
             raise ConfigError(
@@ -123,11 +123,14 @@ class Selector:
         return self._select(prompt_id, query, retriever, "nearest", n)
 
     def _select(self, prompt_id: str, query: str, retriever: Retriever, strategy: str, n: int) -> Selection:
+        from ttft.selection.redundancy import pool_redundancy
+
         timer = Timer(self.device)
         with timer("embed"):
             vectors = self.embedder.encode(self._query_pieces(query))
         k = None if self.config.k == "all" else self.config.k
         choice = retriever.choose(vectors, n=n, k=k, key=int(sha256_text(query)[:8], 16))
+        pool = {} if choice.pool is None else pool_redundancy(self.index.vectors(choice.pool))
         return Selection(
             prompt_id=prompt_id,
             strategy=strategy,
@@ -138,6 +141,7 @@ class Selector:
             sigma=[round(float(s), 8) for s in choice.sigma],
             stopped_because=choice.stopped_because,
             seconds={k: round(v, 6) for k, v in (timer.seconds | choice.seconds).items()},
+            pool=pool,
         )
 
     def parameters(self, lambda_: float) -> dict:

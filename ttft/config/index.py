@@ -28,6 +28,15 @@ class SearchFields(Config):
     """Kind of index, as a Faiss factory string: Flat, SQ8, IVF1024,Flat, IVF4096,PQ48, HNSW32 ...; auto: by size."""
 
 
+class EffortFields(Config):
+    """How much of an approximate index a search looks at."""
+
+    nprobe: int | None = Field(None, ge=1)
+    """Lists that an IVF index reads for a query; default: an eighth of them, between 8 and 64."""
+    ef_search: int | None = Field(None, ge=1)
+    """Candidates that an HNSW index keeps; default: 128."""
+
+
 class IndexConfig(CorpusFields, SearchFields):
     """Corpus -> pieces -> vectors -> index folder."""
 
@@ -101,14 +110,10 @@ class VerifyConfig(Config):
     """Folder of an index."""
 
 
-class InfoConfig(VerifyConfig):
+class InfoConfig(VerifyConfig, EffortFields):
     """An index, and how its search is measured."""
 
     recall: int | None = Field(None, ge=1)
     """Measure how many of the true K nearest its search finds, for this K, against exact search."""
     sample: int = Field(200, ge=1)
     """Pieces of the index whose vectors are the queries of that."""
-    nprobe: int | None = Field(None, ge=1)
-    """Lists that an IVF index reads for a query; default: an eighth of them, between 8 and 64."""
-    ef_search: int | None = Field(None, ge=1)
-    """Candidates that an HNSW index keeps; default: 128."""

@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ttft.config.index import CorpusFields
+from ttft.config.index import CorpusFields, EffortFields
 from ttft.config.vetted import PAPER_LAMBDA, VETTED_LAMBDA
 
 
-class SelectionFields(CorpusFields):
+class SelectionFields(CorpusFields, EffortFields):
     """Which prompts, and which texts for them."""
 
     index: str

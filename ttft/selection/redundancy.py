@@ -26,6 +26,15 @@ class Redundancy:
         return asdict(self)
 
 
+def pool_redundancy(pool: np.ndarray) -> dict:
+    """Of a pool of unit vectors (K,d): rows, and how many of them are copies of an earlier row or near to one, as
+    above."""
+    cosines = np.tril(pool @ pool.T, -1) if len(pool) else np.zeros((0, 0))
+    closest = cosines.max(1, initial=0.0)
+    copies = int((closest >= COPY).sum())
+    return {"rows": len(pool), "copies": copies, "near": int((closest >= NEAR).sum()) - copies}
+
+
 def redundancy(chosen: np.ndarray, ids: Sequence[int]) -> Redundancy:
     """Redundancy of chosen vectors (t,d) with their rows ids (t,), in the order of the picks.
 
