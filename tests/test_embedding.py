@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -11,6 +12,7 @@ import pytest
 import torch
 from small import sentences
 
+from ttft import embedding
 from ttft.embedding import canonical_name, load_embedder, locate, pool
 from ttft.errors import ConfigError, MissingArtifact
 
@@ -31,6 +33,54 @@ def test_same_texts_same_bits(encoder_folder):
     assert np.array_equal(one, two)
 
 
+def test_order_is_kept_across_blocks_of_tokenising(encoder_folder, monkeypatch):
+    embedder = load_embedder(str(encoder_folder))
+    texts = [sentences(1 + i % 3, i) for i in range(11)]
+    whole = embedder.encode(texts, batch_size=4)
+    monkeypatch.setattr(embedding, "TOKENISED_AT_ONCE", 3)
+    assert np.array_equal(embedder.encode(texts, batch_size=4), whole)
+    assert np.array_equal(embedder.encode(texts[::-1], batch_size=1)[::-1], embedder.encode(texts, batch_size=1))
+
+
+def test_no_batch_is_larger_than_asked_for_and_little_of_it_is_padding(encoder_folder):
+    embedder = load_embedder(str(encoder_folder), max_tokens=64)
+    texts = [sentences(1 + 7 * (i % 2), i) for i in range(20)] + ["river " * 5000]
+    shapes, padding = [], []
+
+    def look(model, args, kwargs):
+        shapes.append(tuple(kwargs["input_ids"].shape))
+        padding.append(float((kwargs["attention_mask"] == 0).float().mean()))
+
+    handle = embedder.model.register_forward_pre_hook(look, with_kwargs=True)
+    embedder.encode(texts, batch_size=5)
+    handle.remove()
+    assert sum(rows for rows, _ in shapes) == len(texts)
+    assert max(rows for rows, _ in shapes) <= 5 and max(length for _, length in shapes) == 64
+    assert sum(p > 0 for p in padding) <= 1, "texts of one length share a batch"
+
+
+def test_tokenising_is_in_blocks(encoder_folder):
+    embedder = load_embedder(str(encoder_folder))
+    blocks = []
+
+    class Watched:
+        def __call__(self, texts, **options):
+            blocks.append(len(texts))
+            assert "return_tensors" not in options and not options.get("padding")
+            return embedder.tokenizer(texts, **options)
+
+        def pad(self, *args, **options):
+            return embedder.tokenizer.pad(*args, **options)
+
+    texts = ["river"] * (embedding.TOKENISED_AT_ONCE + 1)
+    dataclasses.replace(embedder, tokenizer=Watched()).encode(texts)
+    assert blocks == [embedding.TOKENISED_AT_ONCE, 1]
+
+
+def test_no_texts_give_no_vectors(encoder_folder):
+    assert load_embedder(str(encoder_folder)).encode([]).shape == (0, 24)
+
+
 def test_mean_pooling_ignores_padding():
     hidden, mask = torch.tensor([[[1.0], [3.0], [100.0]]]), torch.tensor([[1, 1, 0]])
     assert pool(hidden, mask, "mean").tolist() == [[2.0]] and pool(hidden, mask, "cls").tolist() == [[1.0]]
@@ -42,16 +92,19 @@ def test_progress_counts_every_text(encoder_folder):
     assert sum(seen) == len(TEXTS)
 
 
-def test_minilm_equals_sentence_transformers():
+@pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 0.9999), (torch.bfloat16, 0.999)], ids=str)
+def test_minilm_equals_sentence_transformers(dtype, least):
+    """Lengths from nothing to many times the longest that the model reads, in batches of mixed lengths; twice."""
     sentence_transformers = pytest.importorskip("sentence_transformers", reason="comes with the [minilm] extra")
+    texts = [*TEXTS, "", " ", "é漢字🙂 " * 40, "x = f(a, b)\n" * 3, "a" * 500, sentences(400, 9)]
     reference = sentence_transformers.SentenceTransformer(locate("minilm"), device="cpu").encode(
-        TEXTS, normalize_embeddings=True
+        texts, normalize_embeddings=True
     )
-    ours = load_embedder("minilm")
+    ours = load_embedder("minilm", dtype=dtype)
     assert (ours.dimension, ours.pooling, ours.max_tokens) == (384, "mean", 256)
-    assert (ours.encode(TEXTS) * reference).sum(1).min() > 0.9999
-    half = load_embedder("minilm", dtype=torch.bfloat16).encode(TEXTS)
-    assert (half * reference).sum(1).min() > 0.999
+    vectors = ours.encode(texts, batch_size=5)
+    assert (vectors * reference).sum(1).min() > least
+    assert np.array_equal(ours.encode(texts, batch_size=5), vectors)
 
 
 def test_minilm_has_one_name():

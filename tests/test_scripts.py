@@ -92,3 +92,21 @@ def test_bench_finetune(tmp_path: Path) -> None:
         "b PEFT fp32", "c PEFT bf16", "ours, as b, 1 slots", "ours, as b, 2 slots", "ours, 1 slots", "ours, 2 slots"
     ]  # fmt: skip
     assert all(row["ms a text"] > 0 and 0 < row["utilisation %"] < 100 for row in table)
+
+
+@pytest.mark.slow
+def test_bench_embedding(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="comes with the [minilm] extra")
+    done = subprocess.run(
+        [sys.executable, REPO / "scripts" / "bench_embedding.py", "--corpus", REPO / "scripts", "--texts", "4",
+         "--rounds", "1", "--json", tmp_path / "b.json"],
+        capture_output=True, text=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": str(REPO), "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))["table"]
+    assert [row["what"] for row in table] == [
+        "sentence-transformers", "sentence-transformers, bf16", "ours, float32", "ours, bf16"
+    ]  # fmt: skip
+    assert all(row["texts/s"] > 0 for row in table)
+    assert all(row["lowest cosine"] > 0.999 for row in table if row["what"].startswith("ours"))

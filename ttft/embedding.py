@@ -19,6 +19,7 @@ import numpy as np
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.run_dir import sha256_file
 
+TOKENISED_AT_ONCE = 256  # texts; a call of the fast tokenizer may use all cores, and holds far more than the ids
 MINILM = "minilm"
 MINILM_NAMES = {MINILM, "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"}
 
@@ -48,13 +49,18 @@ class Embedder:
     ) -> np.ndarray:
         """Unit vectors (len(texts), dimension) float32, in the order of the texts.
 
-        Texts are batched by length so that little is padded; `on_batch` is told how many texts are newly done.
-        Raises ValueError if a vector is not finite.
+        Batches are of at most `batch_size` texts, in order of their tokens so that little is padded; no text is longer
+        than max_tokens, so that memory does not grow with the texts except for their ids. A function of the texts of
+        the call: the same call gives the same bits, and a text's neighbours move its vector by rounding only.
+        `on_batch` is told how many texts are newly done. Raises ValueError if a vector is not finite.
         """
         import torch
 
         out = np.empty((len(texts), self.dimension), dtype=np.float32)
-        ids = [self.tokenizer(t, truncation=True, max_length=self.max_tokens)["input_ids"] for t in texts]
+        ids: list[list[int]] = []
+        for start in range(0, len(texts), TOKENISED_AT_ONCE):
+            block = list(texts[start : start + TOKENISED_AT_ONCE])
+            ids += self.tokenizer(block, truncation=True, max_length=self.max_tokens)["input_ids"]
         order = sorted(range(len(texts)), key=lambda i: (len(ids[i]), i))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]

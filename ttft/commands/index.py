@@ -51,6 +51,7 @@ def run(config: IndexConfig, *, dry_run: bool = False) -> None:
         raise CorpusError(f"{config.source} holds no text", "see --text-field and --glob")
     runtime.quiet_libraries()
     runtime.setup(config.seed)
+    runtime.keep_freed_memory()
     with locked(folder):
         _run(config, folder, chain([first], documents), problems)
 
