@@ -110,3 +110,14 @@ def test_bench_embedding(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all(row["texts/s"] > 0 for row in table)
     assert all(row["lowest cosine"] > 0.999 for row in table if row["what"].startswith("ours"))
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_index_kinds_runs():
+    options = "--rows 3000 --dimension 16 --kinds Flat;IVF16,Flat;HNSW8 --nprobe 4 --ef-search 64 --queries 20 --k 10"
+    done = subprocess.run(
+        [sys.executable, REPO / "scripts" / "bench_index.py", *options.split(" "), "--sample", "10"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(("Flat", "IVF16,Flat", "HNSW8"))]
+    assert [row[0] for row in rows] == ["Flat", "IVF16,Flat", "HNSW8"] and float(rows[0][-2]) == 1.0
