@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ttft.config.base import Config
+from ttft.config.engine import EngineFields
 from ttft.config.shard import ShardText
 
 
@@ -37,7 +38,7 @@ class EffortFields(Config):
     """Candidates that an HNSW index keeps; default: 128."""
 
 
-class IndexConfig(CorpusFields, SearchFields):
+class IndexConfig(CorpusFields, SearchFields, EngineFields):
     """Corpus -> pieces -> vectors -> index folder."""
 
     source: str
