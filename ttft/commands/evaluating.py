@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ttft.commands.console import note, progress
+from ttft import runtime
+from ttft.commands.console import progress
 from ttft.commands.tuning import Tuner
+from ttft.config.engine import ENGINE
 from ttft.config.finetune_eval import FinetuneEvalConfig
-from ttft.errors import ConfigError, CorpusError
+from ttft.errors import CorpusError
 from ttft.records import Prompt, Result, Selection
 from ttft.run_dir import JsonLines, sha256_file, sha256_text
 from ttft.runtime import Timer
@@ -62,28 +64,14 @@ class Run:
             "dtype": str(tuner.dtype).removeprefix("torch."), "device": tuner.selector.device.split(":")[0],
             "index_sha256": hashlib.sha256(content).hexdigest(),
         }  # fmt: skip
-        for place in ("out", "index", "slots", "save_adapters"):
+        for place in ("out", "index", "slots", "save_adapters", *ENGINE):
             del resolved[place]
         if self.config.policy is not None:
             resolved["policy"] = sha256_file(Path(self.config.policy))
         return resolved
 
-    @property
-    def adapters(self) -> Path | None:
-        """The folder of --save-adapters."""
-        return self.config.adapters()
-
-    def check_adapters(self, known: dict[str, dict]) -> None:
-        """Prompts that a former start has finished must have left their adapters."""
-        from ttft.finetuning.export import adapter_folder, is_saved
-
-        assert self.adapters is not None
-        for prompt_id, result in known.items():
-            if not result.get("failed") and not is_saved(adapter_folder(self.adapters, prompt_id)):
-                raise ConfigError(
-                    f"prompt {prompt_id} has a result in {self.config.out} but no adapter in {self.adapters}",
-                    "choose another --out, or leave --save-adapters out",
-                )
+    def host_facts(self) -> dict:
+        return runtime.host_facts(self.tuner.selector.device)
 
     def end(self, prompt: Prompt, trace: Trace, slot: int) -> None:
         """A prompt has taken its last step and still has its slot: judge the update, and save the adapter."""
@@ -92,16 +80,17 @@ class Run:
         if self.guard is not None and trace.losses:
             prefix, _ = self.parts(prompt)
             self.verdicts[prompt.id] = self.guard.judge(trace, slot, prefix, self.encodings[prompt.id])
-        if self.adapters is not None:
+        if self.config.adapters() is not None:
             self.save_adapter(trace, slot)
 
     def save_adapter(self, trace: Trace, slot: int) -> None:
         """On disk before the prompt's result is: at a prompt's end, from its slot."""
         from ttft.finetuning.export import adapter_folder, save_adapter
 
-        assert self.adapters is not None
+        folder = self.config.adapters()
+        assert folder is not None
         save_adapter(
-            self.tuner.learner, slot, adapter_folder(self.adapters, trace.key),
+            self.tuner.learner, slot, adapter_folder(folder, trace.key),
             base=self.tuner.learner.model.name_or_path, revision=self.config.model_revision,
         )  # fmt: skip
 
@@ -140,11 +129,10 @@ class Run:
             }
             ended = {} if count == len(selection.ids) else {"stopped_because": "budget"}
             self.planned[selection.prompt_id] = replace(selection, **cut, sigma=selection.sigma[: count + 1], **ended)
-        note(
-            f"budget: {sum(len(s.ids) for s in self.planned.values())} of {steps} steps given to {len(prompts)} prompts"
-        )
 
-    def results(self, prompts: list[Prompt], recorded: dict[str, Selection], selections: JsonLines) -> Iterator[Result]:
+    def results(
+        self, prompts: list[Prompt], recorded: dict[str, Selection], selections: JsonLines | list[dict]
+    ) -> Iterator[Result]:
         """Select, train and score each prompt in turn; what a killed run recorded is not written twice."""
         from ttft.evaluation import score
         from ttft.finetuning.engine import Job
@@ -201,8 +189,6 @@ class Run:
     def _result(self, prompt: Prompt, selection: Selection, trace: Trace) -> Result:
         config, steps = self.config, [s for s in sorted(trace.scores) if math.isfinite(trace.scores[s].nats)]
         failed = _failure(trace)
-        if failed:
-            note(f"prompt {prompt.id} failed and is kept at base: {failed}")
         adapter = dict(self.tuner.training)
         if not self.in_context:
             adapter |= {"parameters": self.tuner.learner.count, "reuse": config.reuse}

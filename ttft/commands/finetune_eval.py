@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from ttft.commands.console import note, progress, say, show_plan
 from ttft.commands.evaluating import Run
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.shard import Shard
-from ttft.errors import CorpusError
+from ttft.errors import ConfigError, CorpusError
 from ttft.records import Prompt, Selection
 from ttft.run_dir import (
     CONFIG,
@@ -70,37 +72,70 @@ def _run(
     config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], everyone: list[Prompt], manifest: dict
 ) -> None:
     """Score `prompts`; `everyone`, the prompts of all shards, share one budget."""
-    from ttft import runtime
-
     started = time.perf_counter()
-    device = runtime.pick_device(config.device)
     known = {r["prompt_id"]: r for r in read_lines(folder / RESULTS)}
     _check_texts(prompts, known, folder)
-    run = Run.prepare(config, device, prompts)
-    claim_run(folder, run.identity(manifest))
-    if run.adapters is not None:
-        make_folder(run.adapters)
-        claim_run(run.adapters, run.identity(manifest))
-        run.check_adapters(known)
-    todo = set(missing((p.id for p in prompts), known))
-    if not todo:
-        say(_summary(list(known.values()), folder, 0, time.perf_counter() - started))
-        return
-    if known:
-        note(f"going on: {len(known)} of {len(prompts)} prompts are done")
-    record_provenance(folder, provenance(config.seed, runtime.host_facts(device)))
-    if config.budget_steps is not None:
-        run.spread_budget(everyone, config.budget_steps)
+    with _engine(config, folder, prompts, manifest) as run:
+        claim_run(folder, run.identity(manifest))
+        adapters = config.adapters()
+        if adapters is not None:
+            make_folder(adapters)
+            claim_run(adapters, run.identity(manifest))
+            _check_adapters(config, known)
+        todo = set(missing((p.id for p in prompts), known))
+        if todo:
+            if known:
+                note(f"going on: {len(known)} of {len(prompts)} prompts are done")
+            record_provenance(folder, provenance(config.seed, run.host_facts()))
+            if config.budget_steps is not None:
+                run.spread_budget(everyone, config.budget_steps)
+                given = sum(len(s.ids) for s in run.planned.values())
+                note(f"budget: {given} of {config.budget_steps} steps given to {len(everyone)} prompts")
+            _write(run, config, folder, [p for p in prompts if p.id in todo], known)
+            finish_provenance(folder, time.perf_counter() - started, len(todo))
+    say(_summary(list(known.values()), folder, len(todo), time.perf_counter() - started))
+
+
+@contextmanager
+def _engine(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manifest: dict) -> Iterator[Any]:
+    """What does the work: this process (`Run`), or workers of Ray, which do as it does."""
+    if config.engine == "ray":
+        from ttft.commands.finetune_eval_ray import ray_run
+
+        with ray_run(config, folder, prompts, manifest) as run:
+            yield run
+    else:
+        from ttft import runtime
+
+        yield Run.prepare(config, runtime.pick_device(config.device), prompts)
+
+
+def _write(run: Any, config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], known: dict[str, dict]) -> None:
+    """Do these prompts; each result is written, and added to those known, as it comes."""
+    doing = "scoring" if config.training()["method"] == "in-context" else "fine-tuning"
     with JsonLines(folder / SELECTIONS) as selections, JsonLines(folder / RESULTS) as results, progress() as display:
         recorded = {s["prompt_id"]: Selection(**s) for s in read_lines(folder / SELECTIONS)}
-        doing = "scoring" if run.in_context else "fine-tuning"
-        task = display.add_task(doing, total=len(prompts), completed=len(known))
-        for result in run.results([p for p in prompts if p.id in todo], recorded, selections):
+        task = display.add_task(doing, total=len(prompts) + len(known), completed=len(known))
+        for result in run.results(prompts, recorded, selections):
+            if result.failed:
+                note(f"prompt {result.prompt_id} failed and is kept at base: {result.failed}")
             results.append(result.to_json())
             known[result.prompt_id] = result.to_json()
             display.update(task, advance=1, description=f"{doing} {_bpb(known.values())}")
-    finish_provenance(folder, time.perf_counter() - started, len(todo))
-    say(_summary(list(known.values()), folder, len(todo), time.perf_counter() - started))
+
+
+def _check_adapters(config: FinetuneEvalConfig, known: dict[str, dict]) -> None:
+    """Prompts that a former start has finished must have left their adapters."""
+    from ttft.finetuning.export import adapter_folder, is_saved
+
+    folder = config.adapters()
+    assert folder is not None
+    for prompt_id, result in known.items():
+        if not result.get("failed") and not is_saved(adapter_folder(folder, prompt_id)):
+            raise ConfigError(
+                f"prompt {prompt_id} has a result in {config.out} but no adapter in {folder}",
+                "choose another --out, or leave --save-adapters out",
+            )
 
 
 def _check_texts(prompts: list[Prompt], known: dict[str, dict], folder: Path) -> None:

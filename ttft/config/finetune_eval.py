@@ -7,11 +7,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from ttft.config.engine import EngineFields
 from ttft.config.shard import ShardText
 from ttft.config.tuning import TuningFields
 
 
-class FinetuneEvalConfig(TuningFields):
+class FinetuneEvalConfig(TuningFields, EngineFields):
     """Prompts -> chosen texts -> fine-tuned model -> bits per byte, in a run folder."""
 
     method: Literal["lora", "full", "in-context"] | None = None  # type: ignore[assignment]  # scoring knows one more
