@@ -19,19 +19,24 @@ def claim(config: IndexConfig, folder: Path, embedder: dict) -> dict:
     """The manifest of this very index, begun or found, with an entry for this source that is not complete, unless all
     is. ConfigError when the folder holds another index or a run."""
     from ttft.corpus.sources import fingerprint
+    from ttft.vector_index.faiss import empty
     from ttft.vector_index.manifest import new_manifest, read_manifest, write_manifest
+    from ttft.vector_index.segments import AUTO, choose_again
 
     resolved = config.resolved()
     corpus = {key: resolved[key] for key in sorted(CORPUS)} | {"fingerprint": fingerprint(config.source, config.glob)}
     asked = new_manifest(
         embedder, precision=config.precision, dedup=config.dedup, part=config.shard, factory=config.factory
     )
+    if config.factory != AUTO:
+        empty(embedder["dimension"], config.factory)  # a kind that Faiss does not know is said before all the work
     if not (folder / MANIFEST).exists():
         if (folder / RESULTS).exists():
             raise ConfigError(f"{folder} holds a run, not an index", "choose another --out")
         manifest = asked
     else:
         manifest = read_manifest(folder)
+        choose_again(manifest["search"], config.factory)
         _same_index(folder, manifest, asked)
         if any(source["corpus"] == corpus for source in manifest["sources"]):
             _not_behind(folder, manifest, corpus)

@@ -84,7 +84,9 @@ def _one_build(parts: list[Path], manifests: list[dict], jobs: list[str | None])
 
 
 def _run(config: MergeConfig, folder: Path, parts: list[Path], manifests: list[dict], host: dict) -> None:
+    from ttft.vector_index.faiss import empty
     from ttft.vector_index.manifest import new_manifest, read_manifest, write_manifest
+    from ttft.vector_index.segments import AUTO, choose_again
 
     started = time.perf_counter()
     first = manifests[0]
@@ -92,10 +94,13 @@ def _run(config: MergeConfig, folder: Path, parts: list[Path], manifests: list[d
     wanted = new_manifest(
         first["embedder"], precision=first["precision"], dedup=first["dedup"], part=None, factory=config.factory
     ) | {"sources": sources}
+    if config.factory != AUTO:
+        empty(first["embedder"]["dimension"], config.factory)
     if (folder / RESULTS).exists():
         raise ConfigError(f"{folder} holds a run, not an index", "choose another --out")
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
+        choose_again(manifest["search"], config.factory)
         _same_merge(folder, manifest, wanted, plan)
         if manifest["complete"]:
             say(f"{folder} is complete: {size_of(manifest)}; nothing to do")

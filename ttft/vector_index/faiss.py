@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ def tune(index: Any, nprobe: int | None, ef_search: int | None) -> None:
         space.set_index_parameter(index, name, value)
 
 
+GPU_K = 2048  # the most neighbours that faiss-gpu finds
+
+
+def on_gpus(index: Any) -> Any:
+    """A copy of the index on all GPUs, where faiss-gpu sees some and knows this kind there; else the index itself."""
+    faiss = library()
+    if faiss.get_num_gpus() == 0 or hasattr(faiss.downcast_index(index), "hnsw"):
+        return index
+    return faiss.index_cpu_to_all_gpus(index)
+
+
 def write(index: Any, path: Path) -> None:
     """Raises OSError when the disk is full."""
     faiss = library()
@@ -102,7 +114,8 @@ def open_index(path: Path, mapped: bool = True) -> Any:
 
 
 def _last_line(error: Exception) -> str:
-    return str(error).splitlines()[-1]
+    """What Faiss says, without where in its source."""
+    return re.sub(r"^Error in .*?\.(cpp|h):\d+: (Error: )?('.*?' failed: )?", "", str(error).splitlines()[-1])
 
 
 def search(index: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
