@@ -120,6 +120,7 @@ def info(
     ef_search: Annotated[int | None, option(InfoConfig, "ef_search")] = None,
     config: ConfigFile = None,
     sets: Sets = None,
+    dry_run: DryRun = False,
 ) -> None:
     """What is in an index: a table on a terminal, JSON in a pipe. With --recall, how good its search is.
 
@@ -132,11 +133,11 @@ def info(
     given = configure(InfoConfig, locals())
     from ttft.commands.index_info import run
 
-    run(given)
+    run(given, dry_run=dry_run)
 
 
 @index.command("verify")
-def verify(folder: Folder = None, config: ConfigFile = None, sets: Sets = None) -> None:
+def verify(folder: Folder = None, config: ConfigFile = None, sets: Sets = None, dry_run: DryRun = False) -> None:
     """Read every file of an index and say what is damaged: hashes, counts, vectors that are not finite or not unit.
 
     Examples:
@@ -146,4 +147,4 @@ def verify(folder: Folder = None, config: ConfigFile = None, sets: Sets = None) 
     given = configure(VerifyConfig, locals())
     from ttft.commands.index_verify import run
 
-    run(given)
+    run(given, dry_run=dry_run)

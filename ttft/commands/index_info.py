@@ -8,12 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ttft.commands.console import say
+from ttft.commands.console import say, show_plan
 from ttft.config.index import InfoConfig
 
 
-def run(config: InfoConfig) -> None:
+def run(config: InfoConfig, *, dry_run: bool = False) -> None:
     """A table for a person, one JSON object for a program. Raises TtftError."""
+    if dry_run:
+        show_plan(config, [])
+        return
     from ttft.vector_index.manifest import files_of, read_manifest
 
     folder = Path(config.folder)
