@@ -39,6 +39,8 @@ class BuildUnlessNamed(TyperGroup):
 
 Folder = Annotated[str | None, argument(InfoConfig, "folder", "INDEX")]
 Factory = Annotated[str | None, option(IndexConfig, "factory")]
+Store = Annotated[str | None, option(IndexConfig, "store")]
+Uri = Annotated[str | None, option(IndexConfig, "uri")]
 
 index = typer.Typer(cls=BuildUnlessNamed)
 
@@ -57,6 +59,8 @@ def build(
     piece_chars: Annotated[int | None, option(IndexConfig, "piece_chars")] = None,
     shard_rows: Annotated[int | None, option(IndexConfig, "shard_rows")] = None,
     factory: Factory = None,
+    store: Store = None,
+    uri: Uri = None,
     dedup: Annotated[str | None, option(IndexConfig, "dedup")] = None,
     append: Annotated[bool | None, option(IndexConfig, "append", "--append")] = None,
     shard: Annotated[str | None, option(IndexConfig, "shard")] = None,
@@ -93,6 +97,8 @@ def merge(
     parts: Annotated[list[str] | None, argument(MergeConfig, "parts", "PART...")] = None,
     out: Annotated[str | None, option(MergeConfig, "out", "--out", "-o")] = None,
     factory: Factory = None,
+    store: Store = None,
+    uri: Uri = None,
     config: ConfigFile = None,
     sets: Sets = None,
     dry_run: DryRun = False,
@@ -104,6 +110,8 @@ def merge(
         ttft index merge runs/parts/* --out runs/index
 
         ttft index merge runs/index --factory IVF1024,PQ48 --out runs/small
+
+        ttft index merge runs/index --store milvus --uri http://127.0.0.1:19530 --out runs/shared
     """
     given = configure(MergeConfig, locals())
     from ttft.commands.index_merge import run

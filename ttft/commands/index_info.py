@@ -108,7 +108,9 @@ def size_of(manifest: dict) -> str:
 def remarks(manifest: dict) -> list[str]:
     """What a person should know of an index: its kind, where that was chosen, and repeated pieces."""
     search, lines = manifest["search"], []
-    if search["factory"] == "auto" and search["kind"] is not None:
+    if search["store"] == "milvus":
+        lines.append(f"searched by Milvus: {search['rows']:,} rows in {search['collection']} at {search['uri']}")
+    elif search["factory"] == "auto" and search["kind"] is not None:
         lines.append(f"index kind {search['kind']}, chosen by size (--factory to choose)")
     repeated, read = (sum(source[key] for source in manifest["sources"]) for key in ("duplicates", "read"))
     if repeated:

@@ -40,7 +40,7 @@ def kind_for(rows: int) -> str:
 
 def choose_again(search: dict, factory: str) -> None:
     """Where nothing was built yet, for example because a kind cannot be trained on so few, another may be asked for."""
-    if not search["segments"] and search["trained"] is None:
+    if search["store"] == "faiss" and not search["segments"] and search["trained"] is None:
         search |= {"factory": factory, "kind": None}
 
 
