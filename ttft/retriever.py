@@ -28,7 +28,6 @@ from ttft.selection.stopping import Stop, UncertaintyRule
 from ttft.vector_index.faiss import FaissIndex
 from ttft.vector_index.shards import VectorIndex, open_vector_index
 
-
 TOGETHER = 64  # prompts whose pools are in memory at a time: more is not faster
 
 
