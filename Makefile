@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 # On a CUDA machine: make install TORCH=torch EXTRAS=gpu,minilm,dev
 TORCH  ?= torch==2.13.0
-EXTRAS ?= cpu,minilm,dev
+EXTRAS ?= cpu,minilm,milvus,dev
 
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help

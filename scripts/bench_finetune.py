@@ -128,7 +128,7 @@ def contenders(
         yield "c PEFT bf16", lambda: peft_loop(adapted, tokenizer, few, torch.bfloat16), len(few)
     adapters: dict[str, dict] = {"ours, as b": {"rank": 16, "lr": 5e-4}}
     if args.shape == "embedded":
-        adapters["ours"] = {"rank": 32, "rslora": True, "vocabulary": "lora", "lr": 1e-3}
+        adapters["ours"] = {"rank": 32, "vocabulary": "lora", "lr": 2.5e-3}
     for name, options in adapters.items():
         for slots in args.slots:
             half = copy.deepcopy(model).to(torch.bfloat16)

@@ -17,10 +17,10 @@ one() { # NAME options...
 if [ -z "${BEST:-}" ]; then
   for lr in ${FULL_RATES:-1e-4 3e-4 6e-4}; do one "full-$lr" --strategy nearest --method full --lr "$lr"; done
   for rank in ${RANKS:-16 32}; do
-    for lr in ${LORA_RATES:-5e-4 1e-3 1.5e-3}; do
+    for lr in ${LORA_RATES:-2e-3 2.5e-3 3e-3}; do
       for down in ${WARM_DOWN:-1 0.1}; do
         one "lora-$rank-$lr-$down" --strategy nearest --method lora --vocabulary lora --rank "$rank" --lr "$lr" \
-          --set rslora=true --set warm_down="$down"
+          --set rslora="${RSLORA:-false}" --set warm_down="$down"
       done
     done
   done

@@ -38,7 +38,7 @@ OF_ROOT = {"embedded_model_path": "ttft", "__version__": "ttft", "Retriever": "t
 
 HEAVY = {
     "torch", "transformers", "peft", "faiss", "datasets", "pyarrow", "safetensors", "sentence_transformers",
-    "lm_eval", "ray",
+    "lm_eval", "ray", "pymilvus",
 }  # fmt: skip
 LIGHT_PARTS = {"errors", "records", "runtime", "run_dir", "config", "commands", "cli", "__main__", "ttft"}
 MAY_PRINT = {"cli", "commands", "reporting"}

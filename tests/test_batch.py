@@ -179,3 +179,16 @@ def test_the_real_ttft(machine, script, index_folder, prompts_file, lm_folder, t
     assert machine(script, *command, ttft=REAL).returncode == 0
     assert results[1].read_bytes() == before[1] and len(read_lines(results[2])) == 2
     assert "2 prompts (1 new)" in (big / "logs" / "finetune-eval-2-of-2.log").read_text()
+
+
+@pytest.mark.slow
+@both
+def test_the_real_ttft_makes_an_index(machine, script, corpus_file, encoder_folder):
+    options = ["--embedder", encoder_folder, "--piece-chars", 60, "--shard-rows", 16, "--dtype", "float32"]
+    done = machine(script, "index", 3, "big", corpus_file, "--", *options, ttft=REAL)
+    assert done.returncode == 0, done.stderr
+    one = [sys.executable, "-m", "ttft", "index", corpus_file, "--out", machine.work / "one", *map(str, options)]
+    subprocess.run(one, check=True, capture_output=True, cwd=REPO)
+    assert (machine.work / "big" / "manifest.json").read_bytes() == (
+        machine.work / "one" / "manifest.json"
+    ).read_bytes()

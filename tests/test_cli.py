@@ -23,7 +23,10 @@ from ttft.config.select import SelectConfig
 from ttft.vector_index.manifest import SCHEMA
 
 REPO = Path(__file__).parents[1]
-HEAVY = ("torch", "transformers", "peft", "faiss", "datasets", "pyarrow", "sentence_transformers", "lm_eval", "ray")
+HEAVY = (
+    "torch", "transformers", "peft", "faiss", "datasets", "pyarrow", "sentence_transformers", "lm_eval", "ray",
+    "pymilvus",
+)  # fmt: skip
 
 DRY_RUNS = {
     "index": (IndexConfig, ["index", "corpus.jsonl", "--out", "out"]),

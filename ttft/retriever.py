@@ -28,6 +28,8 @@ from ttft.selection.stopping import Stop, UncertaintyRule
 from ttft.vector_index.faiss import FaissIndex
 from ttft.vector_index.shards import VectorIndex, open_vector_index
 
+TOGETHER = 64  # prompts whose pools are in memory at a time: more is not faster
+
 
 class RetrievalTime(NamedTuple):
     """Seconds, for all queries of a call together."""
@@ -133,9 +135,10 @@ class Retriever:
         started = time.perf_counter()
         rng = np.random.default_rng([self.seed, key])
         if k is None and self.strategy == "nearest":  # the nearest of all rows to the sum: what it ranks by
-            ids, pool = self._pools([query.sum(0, keepdims=True)], max(n, 1), [rng])[0]
+            (ids,) = self._pools([query.sum(0, keepdims=True)], max(n, 1), [rng])
         else:
-            ids, pool = self._pools([query], k, [rng])[0]
+            (ids,) = self._pools([query], k, [rng])
+        pool = self.index.vectors(ids)
         searched = time.perf_counter()
         lambda_ = self._lambda(pool)
         known = {"lambda_": lambda_, "stop": self.stop, "rng": rng, "relevance": self.relevance}
@@ -158,26 +161,30 @@ class Retriever:
         if self.strategy != "sift" or k is None or not queries:
             return [self.choose(q, n, k, key, threads) for q, key in zip(queries, keys, strict=True)]
         started = time.perf_counter()
-        pools = self._pools(queries, k, [None] * len(queries))
-        searched = time.perf_counter()
-        lambdas = [self._lambda(pool) for _, pool in pools]
-        chosen: list[Picks | None] = [None] * len(queries)
-        shapes = [(len(pool), len(query)) for (_, pool), query in zip(pools, queries, strict=True)]
+        ids = self._pools(queries, k, [None] * len(queries))
+        searched = (time.perf_counter() - started) / len(queries)
+        chosen: list[Choice | None] = [None] * len(queries)
+        shapes = [(len(rows), len(query)) for rows, query in zip(ids, queries, strict=True)]
         for shape in dict.fromkeys(shapes):
-            rows = [i for i, s in enumerate(shapes) if s == shape]
-            together = sift_batch(
-                np.stack([pools[i][1] for i in rows]), np.stack([queries[i] for i in rows]), n,
-                lambda_=[lambdas[i] for i in rows], stop=self.stop, threads=threads,
-            )  # fmt: skip
-            for i, picks in zip(rows, together, strict=True):
-                chosen[i] = picks
-        each = 1 / len(queries)
-        seconds = {"search": (searched - started) * each, "select": (time.perf_counter() - searched) * each}
-        return [
-            self._choice(*pools[i], queries[i], picks, lambdas[i], seconds)
-            for i, picks in enumerate(chosen)
-            if picks is not None
-        ]
+            alike = [i for i, s in enumerate(shapes) if s == shape]
+            for begin in range(0, len(alike), TOGETHER):
+                some = alike[begin : begin + TOGETHER]
+                found = self._choose_alike([ids[i] for i in some], [queries[i] for i in some], n, searched, threads)
+                for i, choice in zip(some, found, strict=True):
+                    chosen[i] = choice
+        return [choice for choice in chosen if choice is not None]
+
+    def _choose_alike(
+        self, ids: list[np.ndarray], queries: list[np.ndarray], n: int, searched: float, threads: int | None
+    ) -> list[Choice]:
+        """SIFT for prompts whose pools have one size and that have equally many vectors; searched: seconds of each."""
+        started = time.perf_counter()
+        pools = self.index.vectors(np.concatenate(ids)).reshape(len(ids), -1, self.index.dimension)
+        read = (time.perf_counter() - started) / len(ids)
+        lambdas = [self._lambda(pool) for pool in pools]
+        picks = sift_batch(pools, np.stack(queries), n, lambda_=lambdas, stop=self.stop, threads=threads)
+        seconds = {"search": searched + read, "select": (time.perf_counter() - started) / len(ids) - read}
+        return [self._choice(*each, seconds) for each in zip(ids, pools, queries, picks, lambdas, strict=True)]
 
     def _query(self, query: np.ndarray, mean_pooling: bool = False) -> np.ndarray:
         query = np.atleast_2d(np.asarray(query, dtype=np.float32))
@@ -190,21 +197,16 @@ class Retriever:
     def _lambda(self, pool: np.ndarray) -> float:
         return spectral_lambda(pool) if self.lambda_ == "auto" else self.lambda_
 
-    def _pools(
-        self, queries: Sequence[np.ndarray], k: int | None, rngs: Sequence[Any]
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each query the rows of its pool, ascending (so that of equal rows the first is the first of the index),
-        and their vectors: the k best over all its vectors, or k random rows for the uniform baseline."""
+    def _pools(self, queries: Sequence[np.ndarray], k: int | None, rngs: Sequence[Any]) -> list[np.ndarray]:
+        """Of each query the rows of its pool, ascending, so that of equal rows the first is the first of the index: the
+        k best over all its vectors, or k random rows for the uniform baseline."""
         rows = self.index.rows
         k = rows if k is None else min(k, rows)
         if self.strategy == "uniform":
-            drawn = [np.sort(rng.choice(rows, size=k, replace=False)) for rng in rngs]
-            return [(ids, self.index.vectors(ids)) for ids in drawn]
+            return [np.sort(rng.choice(rows, size=k, replace=False)) for rng in rngs]
         scores, ids = self.index.search(np.concatenate(queries), k)
         ends = np.cumsum([len(q) for q in queries])[:-1]
-        pools = [_best(s, i, k) for s, i in zip(np.split(scores, ends), np.split(ids, ends), strict=True)]
-        vectors = self.index.vectors(np.concatenate(pools))
-        return list(zip(pools, np.split(vectors, np.cumsum([len(p) for p in pools])[:-1]), strict=True))
+        return [_best(s, i, k) for s, i in zip(np.split(scores, ends), np.split(ids, ends), strict=True)]
 
     def _choice(
         self, ids: np.ndarray, pool: np.ndarray, query: np.ndarray, picks: Picks, lambda_: float, seconds: dict

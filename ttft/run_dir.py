@@ -220,7 +220,7 @@ def differences(there: dict, asked: dict) -> list[str]:
 
 # ---- provenance ----------------------------------------------------------------------------------------------------
 
-PACKAGES = ("ttft", "torch", "transformers", "datasets", "faiss-cpu", "faiss-gpu", "peft", "numpy", "tokenizers")
+PACKAGES = ("ttft", "torch", "transformers", "datasets", "faiss-cpu", "faiss-gpu", "peft", "numpy", "tokenizers", "ray")
 
 
 def provenance(seed: int, facts: dict) -> dict:

@@ -227,6 +227,22 @@ def test_a_full_disk_while_it_is_made_searchable(tmp_path, run_ttft, corpus_file
     assert files_of(index) == files_of(tmp_path / "one")
 
 
+def test_a_kind_that_cannot_be_built_is_said_early_or_may_be_changed(
+    tmp_path, run_ttft, corpus_file, encoder_folder, capsys
+):
+    index = tmp_path / "i"
+    assert run_ttft(*arguments(corpus_file, index, encoder_folder, "--factory", "IVF4,Flut")) == 2
+    said = capsys.readouterr().err
+    assert "could not parse" in said and ".cpp" not in said and not list(index.glob("shard-*"))
+    assert run_ttft(*arguments(corpus_file, index, encoder_folder, "--factory", "IVF9999,Flat")) == 2
+    assert "cannot be trained on" in capsys.readouterr().err and open_vector_index(index).rows > 0
+    before = files_of(index)
+    assert run_ttft(*arguments(corpus_file, index, encoder_folder, "--factory", "IVF4,Flat")) == 0
+    assert before.keys() < files_of(index).keys() and read_manifest(index)["search"]["kind"] == "IVF4,Flat"
+    assert run_ttft(*arguments(corpus_file, index, encoder_folder, "--factory", "Flat")) == 2
+    assert "factory is 'IVF4,Flat', asked for 'Flat'" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_thirty_kills_at_random_moments_leave_nothing_wrong(tmp_path, run_ttft, encoder_folder):
     """A build of 20 shards, killed at any moment, goes on to the very index of an undisturbed build."""

@@ -144,3 +144,17 @@ def test_a_flipped_byte_is_found_when_the_file_is_read(tmp_path, name):
     again = open_vector_index(index.folder)
     with pytest.raises(MissingArtifact, match=rf"{name} is damaged"):
         again.search(vectors[:1], 5), again.vectors([30]), again.documents([30])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("factory", ["Flat", "IVF8,Flat", "IVF8,SQ8"])
+def test_a_gpu_finds_what_the_cpu_finds(tmp_path, factory):
+    faiss = pytest.importorskip("faiss")
+    if faiss.get_num_gpus() == 0:
+        pytest.skip("faiss sees no GPU")
+    vectors = clustered(2000)
+    index = build(tmp_path / "i", vectors, factory)
+    on_gpu, _ = index.search(vectors[:50], 20)
+    index.searcher.fast_parts = index.searcher.parts
+    on_cpu, _ = index.search(vectors[:50], 20)
+    assert np.allclose(on_gpu, on_cpu, atol=1e-4)

@@ -42,6 +42,8 @@ class BuildUnlessNamed(TyperGroup):
 
 Folder = Annotated[str | None, argument(InfoConfig, "folder", "INDEX")]
 Factory = Annotated[str | None, option(IndexConfig, "factory")]
+Store = Annotated[str | None, option(IndexConfig, "store")]
+Uri = Annotated[str | None, option(IndexConfig, "uri")]
 
 index = typer.Typer(cls=BuildUnlessNamed)
 
@@ -60,6 +62,8 @@ def build(
     piece_chars: Annotated[int | None, option(IndexConfig, "piece_chars")] = None,
     shard_rows: Annotated[int | None, option(IndexConfig, "shard_rows")] = None,
     factory: Factory = None,
+    store: Store = None,
+    uri: Uri = None,
     dedup: Annotated[str | None, option(IndexConfig, "dedup")] = None,
     append: Annotated[bool | None, option(IndexConfig, "append", "--append")] = None,
     shard: Annotated[str | None, option(IndexConfig, "shard")] = None,
@@ -99,6 +103,8 @@ def merge(
     parts: Annotated[list[str] | None, argument(MergeConfig, "parts", "PART...")] = None,
     out: Annotated[str | None, option(MergeConfig, "out", "--out", "-o")] = None,
     factory: Factory = None,
+    store: Store = None,
+    uri: Uri = None,
     config: ConfigFile = None,
     sets: Sets = None,
     dry_run: DryRun = False,
@@ -110,6 +116,8 @@ def merge(
         ttft index merge runs/parts/* --out runs/index
 
         ttft index merge runs/index --factory IVF1024,PQ48 --out runs/small
+
+        ttft index merge runs/index --store milvus --uri http://127.0.0.1:19530 --out runs/shared
     """
     given = configure(MergeConfig, locals())
     from ttft.commands.index_merge import run
@@ -126,6 +134,7 @@ def info(
     ef_search: Annotated[int | None, option(InfoConfig, "ef_search")] = None,
     config: ConfigFile = None,
     sets: Sets = None,
+    dry_run: DryRun = False,
 ) -> None:
     """What is in an index: a table on a terminal, JSON in a pipe. With --recall, how good its search is.
 
@@ -138,11 +147,11 @@ def info(
     given = configure(InfoConfig, locals())
     from ttft.commands.index_info import run
 
-    run(given)
+    run(given, dry_run=dry_run)
 
 
 @index.command("verify")
-def verify(folder: Folder = None, config: ConfigFile = None, sets: Sets = None) -> None:
+def verify(folder: Folder = None, config: ConfigFile = None, sets: Sets = None, dry_run: DryRun = False) -> None:
     """Read every file of an index and say what is damaged: hashes, counts, vectors that are not finite or not unit.
 
     Examples:
@@ -152,4 +161,4 @@ def verify(folder: Folder = None, config: ConfigFile = None, sets: Sets = None) 
     given = configure(VerifyConfig, locals())
     from ttft.commands.index_verify import run
 
-    run(given)
+    run(given, dry_run=dry_run)

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -129,13 +130,15 @@ class Build:
 def make_searchable(folder: Path, manifest: dict, seed: int, display: Progress) -> None:
     """Cover the finished shards by what searches them; then the index is complete."""
     from ttft.vector_index.manifest import write_manifest
+    from ttft.vector_index.milvus import add_rows
     from ttft.vector_index.segments import add_segments
     from ttft.vector_index.shards import open_shards
 
     task = display.add_task("making the shards searchable", total=manifest["rows"])
-    add_segments(
+    add = add_rows if manifest["search"]["store"] == "milvus" else partial(add_segments, seed=seed)
+    add(
         folder, open_shards(folder, manifest), manifest["search"], lambda: write_manifest(folder, manifest),
-        seed=seed, on_rows=lambda rows: display.advance(task, rows),
+        on_rows=lambda rows: display.advance(task, rows),
     )  # fmt: skip
     manifest["complete"] = True
     write_manifest(folder, manifest)

@@ -8,12 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ttft.commands.console import say
+from ttft.commands.console import say, show_plan
 from ttft.config.index import InfoConfig
 
 
-def run(config: InfoConfig) -> None:
+def run(config: InfoConfig, *, dry_run: bool = False) -> None:
     """A table for a person, one JSON object for a program. Raises TtftError."""
+    if dry_run:
+        show_plan(config, [])
+        return
     from ttft.vector_index.manifest import files_of, read_manifest
 
     folder = Path(config.folder)
@@ -105,7 +108,9 @@ def size_of(manifest: dict) -> str:
 def remarks(manifest: dict) -> list[str]:
     """What a person should know of an index: its kind, where that was chosen, and repeated pieces."""
     search, lines = manifest["search"], []
-    if search["factory"] == "auto" and search["kind"] is not None:
+    if search["store"] == "milvus":
+        lines.append(f"searched by Milvus: {search['rows']:,} rows in {search['collection']} at {search['uri']}")
+    elif search["factory"] == "auto" and search["kind"] is not None:
         lines.append(f"index kind {search['kind']}, chosen by size (--factory to choose)")
     repeated, read = (sum(source[key] for source in manifest["sources"]) for key in ("duplicates", "read"))
     if repeated:

@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from ttft.commands.console import note, progress, say, show_plan
 from ttft.commands.index import make_searchable
+from ttft.commands.index_claim import check_store, milvus_place, search_differences
 from ttft.commands.index_info import remarks, size_of
 from ttft.config.index import MergeConfig
 from ttft.config.shard import Shard as Part
@@ -85,23 +86,27 @@ def _one_build(parts: list[Path], manifests: list[dict], jobs: list[str | None])
 
 def _run(config: MergeConfig, folder: Path, parts: list[Path], manifests: list[dict], host: dict) -> None:
     from ttft.vector_index.manifest import new_manifest, read_manifest, write_manifest
+    from ttft.vector_index.segments import choose_again
 
     started = time.perf_counter()
     first = manifests[0]
     plan, sources, problems = _plan(parts, manifests)
     wanted = new_manifest(
-        first["embedder"], precision=first["precision"], dedup=first["dedup"], part=None, factory=config.factory
-    ) | {"sources": sources}
+        first["embedder"], precision=first["precision"], dedup=first["dedup"], part=None, factory=config.factory,
+        milvus=milvus_place(config, folder, first["embedder"]["dimension"]),
+    ) | {"sources": sources}  # fmt: skip
     if (folder / RESULTS).exists():
         raise ConfigError(f"{folder} holds a run, not an index", "choose another --out")
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
+        choose_again(manifest["search"], config.factory)
         _same_merge(folder, manifest, wanted, plan)
         if manifest["complete"]:
             say(f"{folder} is complete: {size_of(manifest)}; nothing to do")
             return
     else:
         manifest = wanted
+        check_store(folder, manifest)
         for source, path in zip(sources, problems, strict=True):
             write_whole(folder / source["problems_file"]["file"], path.read_bytes())
         write_manifest(folder, manifest)
@@ -147,7 +152,7 @@ def _same_merge(folder: Path, there: dict, wanted: dict, plan: list[Planned]) ->
     """A folder goes on only as the merge that it was begun as."""
     keys = ("embedder", "precision", "part", "dedup")
     changed = differences({k: there[k] for k in keys}, {k: wanted[k] for k in keys})
-    changed += differences({"factory": there["search"]["factory"]}, {"factory": wanted["search"]["factory"]})
+    changed += search_differences(there, wanted)
     if changed or there["shards"] != [entry for _, entry in plan][: len(there["shards"])]:
         raise ConfigError(
             f"{folder} holds another index" + ": " * bool(changed) + "; ".join(changed), "choose another --out"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ttft.commands.console import note, progress, say
+from ttft.commands.console import note, progress, say, show_plan
 from ttft.config.index import VerifyConfig
 from ttft.errors import MissingArtifact
 
 
-def run(config: VerifyConfig) -> None:
+def run(config: VerifyConfig, *, dry_run: bool = False) -> None:
     """Print what is wrong, a line each. Raises MissingArtifact when something is."""
+    if dry_run:
+        show_plan(config, [])
+        return
     import json
 
     from ttft.run_dir import PROVENANCE, sealed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from ttft.config.base import Config
 from ttft.config.engine import EngineFields
@@ -26,7 +26,32 @@ class SearchFields(Config):
     """What searches the vectors of an index."""
 
     factory: str = "auto"
-    """Kind of index, as a Faiss factory string: Flat, SQ8, IVF1024,Flat, IVF4096,PQ48, HNSW32 ...; auto: by size."""
+    """Kind of index, as a Faiss factory string: Flat, SQ8, IVF1024,Flat, IVF4096,PQ48, HNSW32 ...; auto: by size. Of
+    Milvus: Flat (auto), IVF1024,Flat, IVF1024,SQ8, HNSW32."""
+    store: Literal["faiss", "milvus"] = "faiss"
+    """What searches the vectors: Faiss files in the index, or a Milvus."""
+    uri: str | None = None
+    """Where the Milvus is: a file NAME.db (embedded) or http://host:19530, its token in the environment variable
+    MILVUS_TOKEN; default: milvus.db in the index."""
+    collection: str = Field("ttft", pattern="^[A-Za-z_][A-Za-z0-9_]{0,254}$")
+    """Name of the collection of the Milvus."""
+
+    @field_validator("uri")
+    @classmethod
+    def _reachable(cls, uri: str | None) -> str | None:
+        if uri is not None and "://" in uri and "@" in uri:
+            raise ValueError(
+                "it would be written down with its password; leave that out and set MILVUS_TOKEN=user:pass"
+            )
+        if uri is not None and uri.endswith(".db") == uri.startswith(("http://", "https://")):
+            raise ValueError("give a file NAME.db, or an address such as http://127.0.0.1:19530")
+        return uri
+
+    @model_validator(mode="after")
+    def _uri_is_of_milvus(self) -> Self:
+        if self.uri is not None and self.store != "milvus":
+            raise ValueError("uri says where a Milvus is: give --store milvus too")
+        return self
 
 
 class EffortFields(Config):
@@ -91,6 +116,12 @@ class IndexConfig(CorpusFields, SearchFields, EngineFields):
     """Seed of everything random."""
     trust_remote_code: bool = False
     """Run model code that comes with a checkpoint."""
+
+    @model_validator(mode="after")
+    def _parts_have_no_store(self) -> Self:
+        if self.shard is not None and self.store == "milvus":
+            raise ValueError("a part of an index goes into no store: give --store milvus to ttft index merge")
+        return self
 
 
 class MergeConfig(SearchFields):

@@ -13,7 +13,7 @@ VETTED_LAMBDA = {"minilm": 1.0}
 # by model, the best way first, then the other
 VETTED_TRAINING = {
     "embedded": (
-        {"method": "lora", "rank": 32, "rslora": True, "vocabulary": "lora", "lr": 1e-3, "warm_down": 0.1},
+        {"method": "lora", "rank": 32, "rslora": False, "vocabulary": "lora", "lr": 2.5e-3, "warm_down": 0.1},
         {"method": "full", "vocabulary": "off", "lr": 1e-4, "warm_down": 1.0},
     )
 }

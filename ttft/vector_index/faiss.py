@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,32 @@ def bytes_per_vector(index: Any) -> int:
 
 
 def tune(index: Any, nprobe: int | None, ef_search: int | None) -> None:
-    """Set how much of an approximate index a search looks at. Default: an eighth of the lists of IVF, at most 64 and at
-    least 8; 128 candidates of HNSW. What an index does not have is left alone."""
+    """Set how much of an approximate index a search looks at: `probes` lists of IVF, 128 candidates of HNSW if not
+    said otherwise. What an index does not have is left alone."""
     faiss = library()
     space, wanted = faiss.ParameterSpace(), {}
     if count := lists(index):
-        wanted["nprobe"] = min(nprobe or max(8, min(64, count // 8)), count)
+        wanted["nprobe"] = probes(count, nprobe)
     if hasattr(faiss.downcast_index(index), "hnsw"):
         wanted["efSearch"] = ef_search or 128
     for name, value in wanted.items():
         space.set_index_parameter(index, name, value)
+
+
+GPU_K = 2048  # the most neighbours that faiss-gpu finds
+
+
+def on_gpus(index: Any) -> Any:
+    """A copy of the index on all GPUs, where faiss-gpu sees some and knows this kind there; else the index itself."""
+    faiss = library()
+    if faiss.get_num_gpus() == 0 or hasattr(faiss.downcast_index(index), "hnsw"):
+        return index
+    return faiss.index_cpu_to_all_gpus(index)
+
+
+def probes(lists: int, nprobe: int | None) -> int:
+    """How many of the lists of IVF a search reads: as many as asked for, else an eighth, at most 64, at least 8."""
+    return min(nprobe or max(8, min(64, lists // 8)), lists)
 
 
 def write(index: Any, path: Path) -> None:
@@ -102,7 +119,8 @@ def open_index(path: Path, mapped: bool = True) -> Any:
 
 
 def _last_line(error: Exception) -> str:
-    return str(error).splitlines()[-1]
+    """What Faiss says, without where in its source."""
+    return re.sub(r"^Error in .*?\.(cpp|h):\d+: (Error: )?('.*?' failed: )?", "", str(error).splitlines()[-1])
 
 
 def search(index: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,8 @@
     sources          one for every corpus, in the order they were added: its options and fingerprint, pieces read,
                      duplicates among them, rows kept, problems, complete
     shards           name, source, rows, and for each file its bytes and sha256
-    search           store and factory asked for, the kind built, its segments (segments.py), or what the store needs
+    search           store and factory asked for, the kind built; of Faiss its segments (segments.py), of Milvus uri,
+                     collection and the rows in it (milvus.py), which are no files of the index
     rows, complete   of all
 
 The manifest names a file only when it is whole on disk, and is itself replaced as a whole.
@@ -26,12 +27,14 @@ from ttft.run_dir import MANIFEST, sealed, write_json
 SCHEMA = 2
 
 
-def new_manifest(embedder: dict, *, precision: str, dedup: str, part: str | None, factory: str) -> dict:
-    """The manifest of an index with nothing in it."""
-    search: dict = {"factory": factory, "kind": None, "trained": None, "segments": []}
+def new_manifest(
+    embedder: dict, *, precision: str, dedup: str, part: str | None, factory: str, milvus: dict | None = None
+) -> dict:
+    """The manifest of an index with nothing in it. milvus: where that is the store, what milvus.place says."""
+    search: dict = {"store": "faiss", "factory": factory, "kind": None, "trained": None, "segments": []}
     return {
         "schema": SCHEMA, "embedder": embedder, "metric": "inner_product", "precision": precision, "part": part,
-        "dedup": dedup, "sources": [], "shards": [], "search": search, "rows": 0, "complete": False,
+        "dedup": dedup, "sources": [], "shards": [], "search": search | (milvus or {}), "rows": 0, "complete": False,
     }  # fmt: skip
 
 

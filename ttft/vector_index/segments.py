@@ -38,6 +38,12 @@ def kind_for(rows: int) -> str:
     return f"IVF{lists},SQ8"
 
 
+def choose_again(search: dict, factory: str) -> None:
+    """Where nothing was built yet, for example because a kind cannot be trained on so few, another may be asked for."""
+    if search["store"] == "faiss" and not search["segments"] and search["trained"] is None:
+        search |= {"factory": factory, "kind": None}
+
+
 def sample(shards: Sequence[Any], count: int, seed: int) -> np.ndarray:
     """`count` stored vectors, drawn without repeats from all shards: (count, d) float32, in the order of the rows."""
     rows = sum(shard.rows for shard in shards)
@@ -121,9 +127,14 @@ class FaissSearch:
             covered += segment["shards"]
         return parts + [(shard.start, faiss_index.flat(shard.vectors)) for shard in self.shards[covered:]]
 
+    @cached_property
+    def fast_parts(self) -> list[tuple[int, Any]]:
+        return [(start, faiss_index.on_gpus(index)) for start, index in self.parts]
+
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Scores and row numbers (m, at least k where so many are found) for queries (m,d), in no order."""
-        found = [(start, *faiss_index.search(index, queries, k)) for start, index in self.parts]
+        parts = self.fast_parts if k <= faiss_index.GPU_K else self.parts
+        found = [(start, *faiss_index.search(index, queries, k)) for start, index in parts]
         scores = np.concatenate([sc for _, sc, _ in found], axis=1)
         ids = np.concatenate([np.where(ids < 0, -1, ids + start) for start, _, ids in found], axis=1)
         return scores, ids.astype(np.int64)

@@ -21,6 +21,7 @@ from ttft.records import Document
 from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file, shard_name, sync_folder, write_whole
 from ttft.vector_index.checks import Checks, present
 from ttft.vector_index.manifest import file_facts, files_of, read_manifest
+from ttft.vector_index.milvus import MilvusSearch
 from ttft.vector_index.segments import FaissSearch
 
 COLUMNS = ("text", "subset", "source", "piece")
@@ -189,4 +190,6 @@ def open_vector_index(folder: Path, *, nprobe: int | None = None, ef_search: int
     shards = open_shards(folder, manifest)
     if not shards:
         raise MissingArtifact(f"{folder} has no finished shard yet", "run its ttft index command again to go on")
+    if manifest["search"]["store"] == "milvus":
+        return VectorIndex(folder, manifest, shards, MilvusSearch(folder, shards, manifest, nprobe, ef_search))
     return VectorIndex(folder, manifest, shards, FaissSearch(shards, manifest["search"], nprobe, ef_search))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ttft.records import Document
 from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file
+from ttft.vector_index import milvus
 from ttft.vector_index.manifest import files_of
 
 UNIT = 5e-3  # how far from 1 the length of a vector stored in float16 may be
@@ -36,6 +37,8 @@ def damage(folder: Path, manifest: dict, shards: Any, on_file: Callable[[str], N
         name = shard.entry["name"]
         if not unread & {f"{name}/{DOCUMENTS}", f"{name}/{VECTORS}"}:
             yield from _content(shard, manifest["embedder"]["dimension"])
+    if manifest["search"]["store"] == "milvus" and not unread:
+        yield from milvus.faults(folder, manifest["search"], shards, manifest["embedder"]["dimension"])
     if sum(shard.rows for shard in shards) != manifest["rows"]:
         yield f"the shards have {sum(s.rows for s in shards):,} rows, the manifest says {manifest['rows']:,}"
 
