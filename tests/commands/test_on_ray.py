@@ -16,6 +16,7 @@ from test_finetune_eval import content
 from test_index import files_of, start
 
 from ttft import runtime
+from ttft.commands.finetune_eval_ray import ray_run
 from ttft.commands.on_ray import each, fit, started
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.index import IndexConfig
@@ -78,6 +79,19 @@ def test_options_that_do_not_go_together_are_refused():
         FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "engine": "ray", "device": "cuda:1"})
 
 
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ({"complete": False, "search": {}}, "is not finished"),
+        ({"complete": True, "search": {"uri": "milvus.db"}}, "one process at a time"),
+    ],
+)
+def test_an_index_that_workers_cannot_share_is_refused(tmp_path, manifest, said):
+    config = FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "engine": "ray"})
+    with pytest.raises(ConfigError, match=said), ray_run(config, tmp_path, [], manifest):
+        pass
+
+
 def test_the_package_is_asked_for(tmp_path, run_ttft, corpus_file, encoder_folder, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run_ttft(*test_index.arguments(corpus_file, tmp_path / "i", encoder_folder, *RAY)) == 2
@@ -136,19 +150,6 @@ def assert_same_run(ours, expected) -> None:
     test_finetune_eval.assert_same(*by_prompt)
     picks = [sorted((s["prompt_id"], s["ids"]) for s in read_lines(f / "selections.jsonl")) for f in (ours, expected)]
     assert picks[0] == picks[1]
-
-
-@pytest.mark.slow
-def test_an_unfinished_index_is_refused(ray, tmp_path, run_ttft, index_folder, prompts_file, lm_folder, capsys):
-    import shutil
-
-    from ttft.vector_index.manifest import read_manifest, write_manifest
-
-    shutil.copytree(index_folder, tmp_path / "i")
-    write_manifest(tmp_path / "i", read_manifest(tmp_path / "i") | {"complete": False})
-    command = test_finetune_eval.arguments(tmp_path / "i", prompts_file, tmp_path / "r", lm_folder, *RAY)
-    assert run_ttft(*command) == 2
-    assert "is not finished" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -26,11 +26,18 @@ from ttft.run_dir import JsonLines, claim_run
 
 @contextmanager
 def ray_run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manifest: dict) -> Iterator[RayRun]:
-    """Workers for these prompts, each with its models. Raises ConfigError for an index that still grows."""
+    """Workers for these prompts, each with its models. Raises ConfigError for an index that they cannot share."""
+    from ttft.vector_index.milvus import EMBEDDED
+
     if not manifest["complete"]:
         raise ConfigError(
             f"{config.index} is not finished: workers would not all see the same pieces",
             "finish it first, or leave --engine out",
+        )
+    if manifest["search"].get("uri", "").endswith(EMBEDDED):
+        raise ConfigError(
+            f"{config.index} is searched by Milvus in a {EMBEDDED} file, which serves one process at a time",
+            "leave --engine out, or search it by Faiss or a server of Milvus: ttft index merge",
         )
     with workers(config, device=config.device, seed=config.seed, folder=folder) as crew:
         yield RayRun(config, crew, prompts, manifest)
