@@ -48,8 +48,7 @@ echo "$status" > "$FAKE/job-$job"
 echo "$job;cluster"
 """
 RECORDER = r"""#!/usr/bin/env bash
-printf '%q ' "$@" >> "$FAKE/ttft.log"
-echo >> "$FAKE/ttft.log"
+printf '%s\n' "$(printf '%q ' "$@")" >> "$FAKE/ttft.log"
 [[ " $* " != *" ${FAIL:-nothing} "* ]]
 """
 REAL = f"""#!/bin/sh
@@ -64,7 +63,8 @@ def machine(tmp_path):
     work.mkdir()
     fake.mkdir()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "SHARDS", "JOBS"))}
-    kept |= {"FAKE": str(fake), "PATH": f"{fake}:{kept['PATH']}", "PYTHONPATH": str(REPO), "HF_HUB_OFFLINE": "1"}
+    kept |= {"FAKE": str(fake), "PATH": f"{fake}:{kept['PATH']}", "PYTHONPATH": str(REPO)}
+    kept |= {"HF_HUB_OFFLINE": "1", "JOBS": "1"}
 
     def run(script: Path, *arguments: object, ttft: str = RECORDER, **variables: str) -> subprocess.CompletedProcess:
         for name, text in (("sbatch", SBATCH), ("ttft", ttft)):

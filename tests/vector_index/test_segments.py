@@ -14,7 +14,7 @@ from ttft.vector_index.manifest import new_manifest, read_manifest, write_manife
 from ttft.vector_index.recall import exact, recall
 from ttft.vector_index.shards import open_shards, open_vector_index, write_shard
 
-KINDS = ["Flat", "SQ8", "IVF8,Flat", "IVF8,PQ16", "IVF8,SQ8", "HNSW16", "OPQ16,IVF8,PQ16"]
+KINDS = ["Flat", "SQ8", "IVF8,Flat", "IVF8,PQ16x4", "IVF8,SQ8", "HNSW16", "OPQ16,IVF8,PQ16x4"]
 
 
 def clustered(rows: int, d: int = 32) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_every_kind_finds_the_nearest_and_keeps_the_vectors(tmp_path, factory):
     truth, ids = exact(index.shards, queries, 20)
     _, found = index.search(queries, 20)
     own = np.stack([index.vectors(row) @ query for row, query in zip(found, queries, strict=True)])
-    assert recall(found, own, truth) >= (0.6 if "PQ" in factory else 0.95)
+    assert recall(found, own, truth) >= (0.4 if "PQ" in factory else 0.95)
     assert np.array_equal(index.vectors(ids[0]), vectors[ids[0]].astype(np.float16).astype(np.float32))
 
 
