@@ -120,6 +120,23 @@ def test_append_adds_and_resumes_and_is_safe_to_repeat(tmp_path, run_ttft, encod
     assert files_of(once) == whole
 
 
+def test_a_source_that_is_there_is_not_doubled(tmp_path, run_ttft, encoder_folder, capsys):
+    """A corpus that grew: with dedup "exact" what is new is added, otherwise it is refused."""
+    corpus = write_corpus(tmp_path / "c.jsonl", documents=10)
+    for dedup in ("count", "exact"):
+        assert run_ttft(*arguments(corpus, tmp_path / dedup, encoder_folder, "--dedup", dedup)) == 0
+    before = open_vector_index(tmp_path / "exact").rows
+    write_corpus(corpus, documents=14)
+    assert run_ttft(*arguments(corpus, tmp_path / "count", encoder_folder)) == 2
+    assert "--append" not in capsys.readouterr().err
+    assert run_ttft(*arguments(corpus, tmp_path / "count", encoder_folder, "--append")) == 2
+    assert "would double its pieces" in capsys.readouterr().err
+    assert run_ttft(*arguments(corpus, tmp_path / "exact", encoder_folder, "--append", "--dedup", "exact")) == 0
+    index = open_vector_index(tmp_path / "exact")
+    texts = [d.text for d in index.documents(range(index.rows))]
+    assert index.rows > before and len(set(texts)) == len(texts)
+
+
 def test_dedup_leaves_out_what_came_before(tmp_path, run_ttft, encoder_folder, capsys):
     corpus = write_corpus(tmp_path / "c.jsonl", documents=10)
     corpus.write_text(corpus.read_text() * 3)

@@ -56,6 +56,10 @@ from ttft.errors import TtftError
 class Commands(TyperGroup):
     """Takes Ctrl-C and a closed pipe before Typer does, which would end them without a word and with exit code 1."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of the work: Typer puts groups of commands, as `index` is one, last."""
+        return sorted(super().list_commands(ctx), key=lambda name: name != "index")
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

@@ -107,10 +107,18 @@ def _not_behind(folder: Path, manifest: dict, corpus: dict) -> None:
 def _may_append(folder: Path, manifest: dict, corpus: dict, append: bool) -> None:
     last = manifest["sources"][-1]
     changed = "; ".join(differences(last["corpus"], corpus))
+    known = any(source["corpus"]["source"] == corpus["source"] for source in manifest["sources"])
+    twice = known and manifest["dedup"] != "exact"
     if not append:
+        new = last["complete"] and not twice
         raise ConfigError(
             f"{folder} holds another index: {changed}",
-            "choose another --out, or add this source to it: --append" if last["complete"] else "choose another --out",
+            "choose another --out" + ", or add this source to it: --append" * new,
+        )
+    if twice:
+        raise ConfigError(
+            f"{folder} holds {corpus['source']} already; adding it would double its pieces: {changed}",
+            "add a file with what is new; only an index made with --dedup exact takes a source again",
         )
     if manifest["part"] is not None:
         raise ConfigError(f"{folder} is part {manifest['part']} of an index", "merge the parts, then add to the index")
