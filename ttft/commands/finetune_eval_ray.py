@@ -52,8 +52,11 @@ class RayRun:
         self.crew = crew
         self.planned: dict[str, Selection] = {}
         worker: Any = ray.remote(Worker).options(**ENDURING, **crew.resources)
-        given = (crew, config, ray.put(prompts), manifest)
-        self.workers: list[Any] = [worker.remote(*given) for _ in range(min(crew.count, len(prompts)))]
+        # kept here: a worker that is started again asks for them again, and Ray forgets what nobody holds
+        self.given = ray.put(prompts), ray.put(manifest)
+        self.workers: list[Any] = [
+            worker.remote(crew, config, *self.given) for _ in range(min(crew.count, len(prompts)))
+        ]
         self._identity, self.slots, self._host = first_answer(ray, self.workers[0].facts.remote())
 
     def identity(self, manifest: dict) -> dict:
