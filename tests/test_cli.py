@@ -104,7 +104,8 @@ def fastest(*args: str) -> tuple[float, float]:
 
 
 def test_help_is_quick() -> None:
-    if fastest("-c", "pass")[0] * 8 > 0.4:
+    # what the libraries take by themselves: 0.13 s where the whole takes 0.3
+    if fastest("-c", "import typer, pydantic, yaml, rich.console")[0] > 0.17:
         pytest.skip("this machine is too slow or too busy to tell")
     wall, processor = fastest("-m", "ttft", "--help")
     if wall >= 0.4 > processor:

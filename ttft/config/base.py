@@ -19,7 +19,12 @@ class Config(BaseModel):
     """Frozen, unknown keys forbidden, field docstrings are the help texts."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        defer_build=True,
     )
 
     @classmethod
