@@ -14,9 +14,6 @@ def run(config: VerifyConfig, *, dry_run: bool = False) -> None:
     if dry_run:
         show_plan(config, [])
         return
-    import json
-
-    from ttft.run_dir import PROVENANCE, sealed
     from ttft.vector_index.manifest import files_of, read_manifest
     from ttft.vector_index.shards import open_shards
     from ttft.vector_index.verify import damage
@@ -29,14 +26,6 @@ def run(config: VerifyConfig, *, dry_run: bool = False) -> None:
         for line in damage(folder, manifest, open_shards(folder, manifest), lambda name: display.advance(task)):
             say(line)
             found.append(line)
-    if (folder / PROVENANCE).exists():
-        try:
-            whole = (value := json.loads((folder / PROVENANCE).read_bytes())) == sealed(value)
-        except ValueError:
-            whole = False
-        if not whole:
-            say(f"{PROVENANCE} is damaged: its content has another hash")
-            found.append(PROVENANCE)
     if not manifest["complete"]:
         note(f"{folder} is not finished: what is there was read")
     if found:

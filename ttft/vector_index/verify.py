@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ttft.records import Document
-from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file
+from ttft.run_dir import DOCUMENTS, PROVENANCE, VECTORS, sealed, sha256_file
 from ttft.vector_index import milvus
 from ttft.vector_index.manifest import files_of
 
@@ -21,18 +22,12 @@ def damage(folder: Path, manifest: dict, shards: Any, on_file: Callable[[str], N
     that was read."""
     unread = set()
     for name, facts in files_of(manifest).items():
-        path = folder / name
-        if not path.exists():
-            yield f"{name} is missing"
-        elif path.stat().st_size != facts["bytes"]:
-            yield f"{name} has {path.stat().st_size:,} bytes, not {facts['bytes']:,}"
-        elif sha256_file(path) != facts["sha256"]:
-            yield f"{name} is damaged: its content has another hash"
-        else:
-            on_file(name)
-            continue
-        unread.add(name)
+        if wrong := _file(folder / name, facts):
+            unread.add(name)
+            yield f"{name} {wrong}"
         on_file(name)
+    if (folder / PROVENANCE).exists() and not _is_sealed(folder / PROVENANCE):
+        yield f"{PROVENANCE} is damaged: its content has another hash"
     for shard in shards:
         name = shard.entry["name"]
         if not unread & {f"{name}/{DOCUMENTS}", f"{name}/{VECTORS}"}:
@@ -41,6 +36,24 @@ def damage(folder: Path, manifest: dict, shards: Any, on_file: Callable[[str], N
         yield from milvus.faults(folder, manifest["search"], shards, manifest["embedder"]["dimension"])
     if sum(shard.rows for shard in shards) != manifest["rows"]:
         yield f"the shards have {sum(s.rows for s in shards):,} rows, the manifest says {manifest['rows']:,}"
+
+
+def _file(path: Path, facts: dict) -> str:
+    """What is wrong with a file that the manifest vouches for; "" if nothing."""
+    if not path.exists():
+        return "is missing"
+    if path.stat().st_size != facts["bytes"]:
+        return f"has {path.stat().st_size:,} bytes, not {facts['bytes']:,}"
+    return "" if sha256_file(path) == facts["sha256"] else "is damaged: its content has another hash"
+
+
+def _is_sealed(path: Path) -> bool:
+    """Whether a JSON file has the hash that it states itself; the manifest cannot vouch for what every start changes."""
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(value, dict) and value == sealed(value)
 
 
 def _content(shard: Any, dimension: int) -> Iterator[str]:
