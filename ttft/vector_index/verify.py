@@ -48,7 +48,7 @@ def _file(path: Path, facts: dict) -> str:
 
 
 def _is_sealed(path: Path) -> bool:
-    """Whether a JSON file has the hash that it states itself; the manifest cannot vouch for what every start changes."""
+    """Whether a JSON file has the hash that it states itself: what every start changes, no manifest can vouch for."""
     try:
         value = json.loads(path.read_bytes())
     except ValueError:
