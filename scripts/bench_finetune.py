@@ -38,7 +38,7 @@ import numpy as np
 import torch
 
 from ttft import runtime
-from ttft.finetuning.engine import Job, finetune_prompts
+from ttft.finetuning.engine import PromptTexts, finetune_prompts
 from ttft.finetuning.lora import LoraLearner, projections
 from ttft.finetuning.model import load_causal_lm
 
@@ -99,7 +99,7 @@ def peft_loop(model: Any, tokenizer: Any, prompts: list[list[str]], dtype: torch
 
 
 def engine(learner: LoraLearner, tokenizer: Any, prompts: list[list[str]]) -> None:
-    jobs = (Job(str(i), texts) for i, texts in enumerate(prompts))
+    jobs = (PromptTexts(str(i), texts) for i, texts in enumerate(prompts))
     for _ in finetune_prompts(learner, tokenizer, jobs, max_length=LONGEST, prefix_token=0):
         pass
 

@@ -11,39 +11,58 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 
-BASE = {"errors", "records", "runtime", "run_dir"}
+BASE = {"errors", "records", "progress", "jobs", "runtime", "run_dir", "defaults", "assets"}
 LIBRARIES = {
-    "corpus", "embedding", "vector_index", "selection", "finetuning", "in_context", "evaluation",
-    "reporting",     "async_training", "q2d",
+    "corpus", "embedding", "vector_index", "selection", "finetuning", "evaluation", "reporting", "async_training",
+    "q2d",
 }  # fmt: skip
-COMMANDS = BASE | LIBRARIES | {"config", "retriever", "ttft"}
+JOINERS: dict[str, set[str]] = {
+    "retriever": {"vector_index", "selection"},
+    "indexing": {"corpus", "embedding", "vector_index"},
+    "tuner": {"retriever", "corpus", "embedding", "vector_index", "selection", "finetuning", "evaluation"},
+    "distributed": {"tuner", "indexing", "vector_index"},
+    "serving": {"tuner", "indexing"},
+}
+"""Parts that put libraries together: the parts each of them may import, besides BASE."""
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "records": set(),
+    "progress": set(),
+    "jobs": set(),
+    "assets": set(),
     "runtime": {"errors"},
     "run_dir": {"errors", "records", "runtime"},
-    "config": {"errors"},
-    **dict.fromkeys(LIBRARIES, BASE | {"ttft"}),
-    "retriever": BASE | {"vector_index", "selection", "ttft"},
-    "commands": COMMANDS,
+    "defaults": {"errors"},
+    "config": {"errors", "jobs", "defaults"},
+    **dict.fromkeys(LIBRARIES, BASE),
+    **{part: BASE | joined for part, joined in JOINERS.items()},
+    "commands": BASE | LIBRARIES | set(JOINERS) | {"config", "ttft"},
     "cli": {"commands", "config", "errors", "ttft"},
     "__main__": {"cli"},
-    "ttft": {"retriever"},  # ttft/__init__.py
+    "ttft": {"assets", "retriever", "indexing", "tuner", "evaluation"},  # ttft/__init__.py
 }
 """Part of ttft -> the parts it may import, besides itself. A part is a module or a package right below ttft/."""
-EXCEPTIONS = {("ttft.q2d.query_model", "finetuning")}
+MAY_USE_FINETUNING = {"async_training", "q2d"}
 
-OF_ROOT = {"embedded_model_path": "ttft", "__version__": "ttft", "Retriever": "ttft.retriever"}
+OF_ROOT = {
+    "__version__": "ttft",
+    "embedded_model_path": "ttft.assets",
+    "Retriever": "ttft.retriever",
+    "Tuner": "ttft.tuner.session",
+    "build_index": "ttft.indexing.build",
+    "bits_per_byte": "ttft.evaluation",
+}
 """What `from ttft import NAME` gives when NAME is no module."""
 
 HEAVY = {
     "torch", "transformers", "peft", "faiss", "datasets", "pyarrow", "safetensors", "sentence_transformers",
     "lm_eval", "ray", "pymilvus",
 }  # fmt: skip
-LIGHT_PARTS = {"errors", "records", "runtime", "run_dir", "config", "commands", "cli", "__main__", "ttft"}
+LIGHT_PARTS = BASE | {"config", "commands", "cli", "__main__", "ttft"}
 MAY_PRINT = {"cli", "commands", "reporting"}
 
-LONGEST_FILE, LONGEST_FUNCTION = 400, 80  # what a reviewer accepts; wanted are 300 and 40
+LONGEST_FILE, LONGEST_FUNCTION = 300, 80  # wanted are functions of 40 lines
+LONGEST_COMMANDS = 1200  # lines of ttft/commands in all: services belong in the library
 
 
 @dataclass(frozen=True)
@@ -121,7 +140,9 @@ def wrong_arrows(modules: list[Module]) -> list[str]:
             continue
         for found in imports(m, known):
             target = part_of(found.target)
-            if found.target.split(".")[0] != "ttft" or target == m.part or (m.name, target) in EXCEPTIONS:
+            if found.target.split(".")[0] != "ttft" or target == m.part:
+                continue
+            if target == "finetuning" and m.part in MAY_USE_FINETUNING:
                 continue
             if target not in ARROWS[m.part]:
                 kind = " (library)" if m.part in LIBRARIES else ""
@@ -132,8 +153,8 @@ def wrong_arrows(modules: list[Module]) -> list[str]:
 def reason(part: str, target: str) -> str:
     if target in ("commands", "cli"):
         return "commands call the library, never the other way"
-    if target == "retriever":
-        return "only commands and ttft/__init__.py may, it joins two libraries"
+    if target in JOINERS and part in LIBRARIES:
+        return "what joins libraries calls them, never the other way"
     if target == "config":
         return "configs stop at the command" if part != "ttft" else "importing ttft stays light"
     if part in LIBRARIES and target in LIBRARIES:
@@ -143,9 +164,9 @@ def reason(part: str, target: str) -> str:
 
 
 def cycles(modules: list[Module]) -> list[str]:
-    """Cycles among imports that run on import, as 'a -> b -> a'."""
+    """Cycles among all imports, those inside functions and for types only included, as 'a -> b -> a'."""
     known = {m.name for m in modules}
-    edges = {m.name: sorted({i.target for i in imports(m, known) if i.runs and i.target in known}) for m in modules}
+    edges = {m.name: sorted({i.target for i in imports(m, known) if i.target in known}) for m in modules}
     found: list[str] = []
     finished: set[str] = set()
 
@@ -222,11 +243,18 @@ def test_every_file_name_says_what_is_in_it() -> None:
         ("ttft/selection/sift.py", "def f():\n    from ttft import corpus\n", "libraries do not import each other"),
         ("ttft/selection/sift.py", "from ..vector_index import shards\n", "libraries do not import each other"),
         ("ttft/selection/__init__.py", "from ..vector_index import shards\n", "libraries do not import each other"),
-        ("ttft/evaluation.py", "from ttft.retriever import Retriever\n", "only commands and ttft/__init__.py may"),
-        ("ttft/evaluation.py", "from ttft import Retriever\n", "only commands and ttft/__init__.py may"),
+        ("ttft/evaluation.py", "from ttft.retriever import Retriever\n", "what joins libraries calls them"),
+        ("ttft/evaluation.py", "from ttft import Retriever\n", "what joins libraries calls them"),
+        (
+            "ttft/indexing/build.py",
+            "def f():\n    from ttft.tuner.session import Tuner\n",
+            "of ttft, indexing may import",
+        ),
+        ("ttft/tuner/session.py", "from ttft.distributed import cluster\n", "of ttft, tuner may import"),
+        ("ttft/tuner/session.py", "from ttft.config.select import SelectConfig\n", "configs stop at the command"),
         ("ttft/corpus.py", "import ttft.commands.index as index\n", "commands call the library"),
         ("ttft/commands/index.py", "from ttft.cli import app\n", "commands call the library"),
-        ("ttft/config/base.py", "from ttft.run_dir import CONFIG\n", "of ttft, config may import errors"),
+        ("ttft/config/base.py", "from ttft.run_dir import CONFIG\n", "of ttft, config may import defaults, errors"),
         ("ttft/errors.py", "from ttft import records\n", "of ttft, errors may import nothing"),
         ("ttft/cli.py", "from ttft import corpus\n", "of ttft, cli may import commands"),
         ("ttft/__init__.py", "from ttft.config import base\n", "importing ttft stays light"),
@@ -254,11 +282,17 @@ def test_a_right_arrow_is_let_pass(path: str, source: str) -> None:
     assert wrong_arrows([module(path, source), module("ttft/corpus.py", ""), module("ttft/run_dir.py", "")]) == []
 
 
-def test_cycles_count_only_what_runs_on_import() -> None:
-    pair = [module("ttft/a.py", "from ttft import b\n"), module("ttft/b.py", "from ttft.a import x\n")]
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from ttft.a import x\n",
+        "def f():\n    from ttft.a import x\n",
+        "if TYPE_CHECKING:\n    from ttft.a import x\n",
+    ],
+)
+def test_cycles_are_found_whenever_the_import_runs(back: str) -> None:
+    pair = [module("ttft/a.py", "from ttft import b\n"), module("ttft/b.py", back)]
     assert cycles(pair) == ["ttft.a -> ttft.b -> ttft.a"]
-    for lazy in ("def f():\n    from ttft.a import x\n", "if TYPE_CHECKING:\n    from ttft.a import x\n"):
-        assert cycles([pair[0], module("ttft/b.py", lazy)]) == []
 
 
 def test_other_faults_are_caught() -> None:

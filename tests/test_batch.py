@@ -14,7 +14,7 @@ import pytest
 from ttft.run_dir import read_lines
 
 REPO = Path(__file__).parents[1]
-SUBMIT, LOCAL = REPO / "scripts" / "slurm" / "submit.sh", REPO / "scripts" / "local_shards.sh"
+SUBMIT, LOCAL = REPO / "scripts" / "slurm" / "submit.sh", REPO / "scripts" / "local_jobs.sh"
 
 SBATCH = r"""#!/usr/bin/env bash
 # Runs a copy of the script at once, as Slurm does: one task after the other, its output into the file of --output.
@@ -79,9 +79,9 @@ def machine(tmp_path):
 
 
 def asked(machine) -> list[list[str]]:
-    """What ttft was asked for; the last is the one that joins, those of the shards may come in any order."""
-    *shards, last = [shlex.split(line) for line in (machine.fake / "ttft.log").read_text().splitlines()]
-    return [*sorted(shards), last]
+    """What ttft was asked for; the last is the one that joins, those of the jobs may come in any order."""
+    *jobs, last = [shlex.split(line) for line in (machine.fake / "ttft.log").read_text().splitlines()]
+    return [*sorted(jobs), last]
 
 
 both = pytest.mark.parametrize("script", [SUBMIT, LOCAL], ids=lambda path: path.name)
@@ -94,7 +94,7 @@ def test_an_index_in_parts_and_their_merge(machine, script):
     part = "big index/parts/part-{}-of-3"
     more = ["--glob", "**/*.md", "--set", "name={a b}"]
     assert asked(machine) == [
-        *(["index", "docs", "--out", part.format(i), "--shard", f"{i}/3", *more] for i in (1, 2, 3)),
+        *(["index", "docs", "--out", part.format(i), "--job", f"{i}/3", *more] for i in (1, 2, 3)),
         ["index", "merge", "big index/parts/*", "--out", "big index"],  # no part is there: the fake makes none
     ]
     for i in (1, 2, 3):
@@ -104,12 +104,12 @@ def test_an_index_in_parts_and_their_merge(machine, script):
 
 
 @both
-def test_a_run_in_shards_and_its_report(machine, script):
+def test_a_run_in_jobs_and_its_report(machine, script):
     done = machine(script, "finetune-eval", 2, "runs/big", "index", "p.jsonl", "--", "--score", "suffix")
     assert done.returncode == 0, done.stderr
     command = ["finetune-eval", "index", "--prompts", "p.jsonl", "--out"]
     assert asked(machine) == [
-        *([*command, f"runs/big/shard-{i}-of-2", "--shard", f"{i}/2", "--score", "suffix"] for i in (1, 2)),
+        *([*command, f"runs/big/job-{i}-of-2", "--job", f"{i}/2", "--score", "suffix"] for i in (1, 2)),
         ["report", "runs/big"],
     ]
     logs = {path.name for path in (machine.work / "runs/big/logs").iterdir()}
@@ -139,7 +139,7 @@ def test_what_slurm_is_asked_for(machine):
 
 
 def test_some_tasks_of_an_array_again(machine):
-    """Slurm's own count is then that of the tasks given, not that of the shards."""
+    """Slurm's own count is then that of the tasks given, not that of the jobs."""
     job = SUBMIT.parent / "finetune-eval.sh"
     task = {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "2"}
     assert machine(job, "o", "i", "p", SHARDS="8", **task).returncode == 0
@@ -147,7 +147,7 @@ def test_some_tasks_of_an_array_again(machine):
     assert "sbatch --array" in machine(job, "o", "i", "p").stderr
 
 
-def test_local_shards_by_xargs_where_parallel_is_another_program(machine):
+def test_local_jobs_by_xargs_where_parallel_is_another_program(machine):
     (machine.fake / "parallel").write_text("#!/bin/sh\necho 'parallel of moreutils' >&2\nexit 1\n")
     (machine.fake / "parallel").chmod(0o755)
     assert machine(LOCAL, "index", 3, "o", "docs", JOBS="3").returncode == 0
@@ -170,10 +170,10 @@ def test_the_real_ttft(machine, script, index_folder, prompts_file, lm_folder, t
     done = machine(script, *command, ttft=REAL)
     assert done.returncode == 0, done.stderr
     big = machine.work / "big"
-    results = {i: big / f"shard-{i}-of-2" / "results.jsonl" for i in (1, 2)}
+    results = {i: big / f"job-{i}-of-2" / "results.jsonl" for i in (1, 2)}
     ids = [sorted(r["prompt_id"] for r in read_lines(path)) for path in results.values()]
     assert ids == [["p0", "p2"], ["p1", "p3"]] and (big / "report.html").exists()
-    # again, with half a shard lost: that half, and nothing else, is done again
+    # again, with half a job lost: that half, and nothing else, is done again
     before = {i: path.read_bytes() for i, path in results.items()}
     results[2].write_bytes(before[2].splitlines(keepends=True)[0])
     assert machine(script, *command, ttft=REAL).returncode == 0

@@ -5,24 +5,34 @@ corpus -> embedding -> vector index -> selection -> fine-tuning -> evaluation ->
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ttft.retriever import Retriever as Retriever
+    from ttft.assets import embedded_model_path
+    from ttft.evaluation import bits_per_byte
+    from ttft.indexing.build import build_index
+    from ttft.retriever import Retriever
+    from ttft.tuner.session import Tuner
 
 __version__ = "0.1.0"
+__all__ = ["Retriever", "Tuner", "__version__", "bits_per_byte", "build_index", "embedded_model_path"]
 
-
-def embedded_model_path() -> Path:
-    """Folder of the small language model that ships with ttft (Hugging Face format, see its MODEL_CARD.md)."""
-    return Path(__file__).parent / "assets" / "embedded-lm"
+# loaded when first used: importing ttft brings neither torch nor numpy
+_PLACES = {
+    "Tuner": "ttft.tuner.session",
+    "build_index": "ttft.indexing.build",
+    "Retriever": "ttft.retriever",
+    "bits_per_byte": "ttft.evaluation",
+    "embedded_model_path": "ttft.assets",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # importing ttft must stay light: the retriever brings numpy and faiss
-    if name == "Retriever":
-        from ttft.retriever import Retriever
-
-        return Retriever
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'ttft' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

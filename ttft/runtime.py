@@ -22,7 +22,7 @@ def setup(seed: int, threads: int | None = None) -> None:
 
     Both libraries bring their own OpenMP; left alone each takes every core and they fight over them. numpy's products
     are small here and get one thread: where another process has the second core, waiting for it costs more than all
-    the rest. What is worth several threads asks for them (`workers`).
+    the rest. What is worth several threads asks for them (`thread_pool`).
     """
     import torch
 
@@ -63,7 +63,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def workers(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
+def thread_pool(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
     """A pool of `threads` threads (default: all cores) whose matrix products take one core each.
 
     Left alone, every product in every thread would be cut up again by BLAS for all cores.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One task of a Slurm array: shard I of N of the prompts, into OUT/shard-I-of-N. Run again, it does what is missing.
+# One task of a Slurm array: job I of N of the prompts, into OUT/job-I-of-N. Run again, it does what is missing.
 # Usage: sbatch --array=1-8 scripts/slurm/finetune-eval.sh OUT INDEX PROMPTS [-- OPTIONS of ttft finetune-eval]
 #   SHARDS=8 sbatch --array=3,5 scripts/slurm/finetune-eval.sh ...    only these; N is SHARDS, else the array's size
 #SBATCH --job-name=ttft-finetune-eval --requeue
@@ -10,4 +10,4 @@ usage() { sed -n '2,/^set/s/^# //p' "$0" && exit "$1"; }
 out=$1 index=$2 prompts=$3
 i=${SLURM_ARRAY_TASK_ID:?"start it with sbatch --array=1-N"} n=${SHARDS:-${SLURM_ARRAY_TASK_COUNT:?}}
 
-exec ttft finetune-eval "$index" --prompts "$prompts" --out "$out/shard-$i-of-$n" --shard "$i/$n" "${@:5}"
+exec ttft finetune-eval "$index" --prompts "$prompts" --out "$out/job-$i-of-$n" --job "$i/$n" "${@:5}"

@@ -10,4 +10,4 @@ usage() { sed -n '2,/^set/s/^# //p' "$0" && exit "$1"; }
 out=$1 source=$2
 i=${SLURM_ARRAY_TASK_ID:?"start it with sbatch --array=1-N"} n=${SHARDS:-${SLURM_ARRAY_TASK_COUNT:?}}
 
-exec ttft index "$source" --out "$out/parts/part-$i-of-$n" --shard "$i/$n" "${@:4}"
+exec ttft index "$source" --out "$out/parts/part-$i-of-$n" --job "$i/$n" "${@:4}"

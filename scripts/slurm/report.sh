@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Slurm job after the array of finetune-eval.sh: the report of the run whose shards are in OUT.
+# The Slurm job after the array of finetune-eval.sh: the report of the run whose jobs are in OUT.
 # Usage: sbatch --dependency=afterok:ARRAY scripts/slurm/report.sh OUT [-- OTHER RUNS or OPTIONS of ttft report]
 #SBATCH --job-name=ttft-report --requeue
 set -euo pipefail

@@ -88,7 +88,7 @@ def test_the_shards_of_a_run_are_that_run(calibrated, tmp_path, run_ttft, capsys
     for number, (shard, some) in enumerate(zip(shards, (lines[:10], lines[10:]), strict=True), 1):
         shard.mkdir()
         (shard / "results.jsonl").write_text("".join(some))
-        (shard / "config.yaml").write_text(yaml.safe_dump(config | {"shard": f"{number}/2"}))
+        (shard / "config.yaml").write_text(yaml.safe_dump(config | {"job": f"{number}/2"}))
     for runs, out in (([run], "whole.json"), (shards, "shards.json"), (shards[:1], "half.json")):
         capsys.readouterr()
         assert run_ttft("calibrate", *runs, "--out", tmp_path / out) == 0

@@ -110,7 +110,7 @@ def test_killed_while_inserting_it_goes_on(tmp_path, run_ttft, encoder_folder, c
         (["--store", "milvus", "--uri", "milvus"], "give a file NAME.db, or an address"),
         (["--store", "milvus", "--uri", "http://root:secret@host:19530"], "MILVUS_TOKEN"),
         (["--uri", "http://127.0.0.1:1"], "give --store milvus too"),
-        (["--store", "milvus", "--shard", "1/2"], "give --store milvus to ttft index merge"),
+        (["--store", "milvus", "--job", "1/2"], "give --store milvus to ttft index merge"),
         (["--store", "milvus", "--factory", "IVF64,PQ8"], "there are: Flat, IVF1024,Flat"),
         (["--store", "milvus", "--set", "collection=a-b"], "collection"),
         (["--store", "redis"], "redis"),

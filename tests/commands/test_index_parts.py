@@ -19,7 +19,7 @@ from ttft.vector_index.shards import open_vector_index
 def parts_of(folder: Path, corpus, encoder, run, total: int = 3, *more) -> list[Path]:
     parts = [folder / f"part-{number}-of-{total}" for number in range(1, total + 1)]
     for number, part in enumerate(parts, 1):
-        assert run(*arguments(corpus, part, encoder, "--shard", f"{number}/{total}", *more)) == 0
+        assert run(*arguments(corpus, part, encoder, "--job", f"{number}/{total}", *more)) == 0
     return parts
 
 
@@ -57,7 +57,7 @@ def test_parts_that_do_not_fit_are_named(tmp_path, run_ttft, corpus_file, encode
     ):
         assert run_ttft("index", "merge", *given, "--out", tmp_path / "m") == 2
         assert said in capsys.readouterr().err and not (tmp_path / "m").exists()
-    assert run_ttft(*arguments(corpus_file, two, encoder_folder, "--shard", "3/3")) == 2
+    assert run_ttft(*arguments(corpus_file, two, encoder_folder, "--job", "3/3")) == 2
     assert "part is '2/3', asked for '3/3'" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""--engine ray: what it gives is what this process alone gives, whoever is killed, and nothing of Ray stays behind."""
+"""--backend ray: what it gives is what this process alone gives, whoever is killed, and nothing of Ray stays behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ttft.config.index import IndexConfig
 from ttft.errors import ConfigError
 from ttft.run_dir import read_lines
 
-RAY = ("--engine", "ray", "--workers", 2)
+RAY = ("--backend", "ray", "--workers", 2)
 
 
 @pytest.fixture(scope="session")
@@ -73,10 +73,10 @@ def test_workers_that_do_not_fit_are_refused(asked, machines, device, said):
 
 
 def test_options_that_do_not_go_together_are_refused():
-    with pytest.raises(ConfigError, match="workers and ray_address belong to Ray; add --engine ray"):
+    with pytest.raises(ConfigError, match="workers and ray_address belong to Ray; add --backend ray"):
         IndexConfig.build(flags={"source": "a", "out": "b", "workers": 2, "ray_address": "auto"})
     with pytest.raises(ConfigError, match="write device cuda, not cuda:1"):
-        FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "engine": "ray", "device": "cuda:1"})
+        FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "backend": "ray", "device": "cuda:1"})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_options_that_do_not_go_together_are_refused():
     ],
 )
 def test_an_index_that_workers_cannot_share_is_refused(tmp_path, manifest, said):
-    config = FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "engine": "ray"})
+    config = FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "backend": "ray"})
     with pytest.raises(ConfigError, match=said), ray_run(config, tmp_path, [], manifest):
         pass
 
@@ -100,7 +100,7 @@ def test_the_package_is_asked_for(tmp_path, run_ttft, corpus_file, encoder_folde
 
 
 def test_a_cluster_that_is_not_there(package, tmp_path, run_ttft, corpus_file, encoder_folder, capsys):
-    where = ("--engine", "ray", "--ray-address", "127.0.0.1:1")
+    where = ("--backend", "ray", "--ray-address", "127.0.0.1:1")
     assert run_ttft(*test_index.arguments(corpus_file, tmp_path / "i", encoder_folder, *where)) == 2
     assert "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ import torch
 from small import byte_tokenizer, sentences, tiny_gpt2
 
 from ttft.evaluation import encode, score
-from ttft.finetuning.engine import Job, finetune_prompts
+from ttft.finetuning.engine import PromptTexts, finetune_prompts
 from ttft.finetuning.full import FullLearner
 from ttft.finetuning.lora import LoraLearner
 from ttft.finetuning.loss import IGNORED
@@ -35,13 +35,15 @@ def scorer(key, model) -> float:
     return score(model, encode(byte_tokenizer(), sentences(2, 99))).nats
 
 
-def jobs_of_other_lengths(count: int) -> list[Job]:
-    return [Job(f"p{i}", [sentences(1 + (i + j) % 3, 10 * i + j) for j in range(1 + i % 5)]) for i in range(count)]
+def jobs_of_other_lengths(count: int) -> list[PromptTexts]:
+    return [
+        PromptTexts(f"p{i}", [sentences(1 + (i + j) % 3, 10 * i + j) for j in range(1 + i % 5)]) for i in range(count)
+    ]
 
 
 def test_equals_a_hand_written_adam_loop():
     texts = [sentences(1, i) for i in range(5)]
-    trace = finetune(full(), [Job("a", texts)])["a"]
+    trace = finetune(full(), [PromptTexts("a", texts)])["a"]
     model = tiny_gpt2()
     moments = {id(p): (torch.zeros_like(p), torch.zeros_like(p)) for p in model.parameters()}
     for step, text in enumerate(texts, 1):
@@ -97,7 +99,7 @@ def test_a_slot_goes_to_the_next_prompt_as_soon_as_it_is_free():
     def queue():
         for i, steps in enumerate([3, 1, 1, 1, 2]):
             taken.append((i, list(ended)))
-            yield Job(str(i), [sentences(1, 10 * i + j) for j in range(steps)])
+            yield PromptTexts(str(i), [sentences(1, 10 * i + j) for j in range(steps)])
 
     for trace in finetune_prompts(lora(2), byte_tokenizer(), queue(), **OPTIONS):
         ended.append(trace.key)
@@ -108,19 +110,19 @@ def test_a_slot_goes_to_the_next_prompt_as_soon_as_it_is_free():
 @pytest.mark.parametrize("make", [full, lora])
 def test_scores_are_taken_at_the_asked_steps_and_at_the_last(make):
     seen = []
-    job = Job("a", [sentences(1, i) for i in range(4)])
+    job = PromptTexts("a", [sentences(1, i) for i in range(4)])
     options = {"score_at": (0, 2, 9), "scorer": lambda key, model: seen.append(key)}
     trace = finetune(make(), [job], **options)["a"]
     assert list(trace.scores) == [0, 2, 4] and seen == ["a"] * 3
     assert set(trace.seconds) == {"train", "evaluate"} and trace.seconds["train"] > 0
-    empty = finetune(make(), [Job("b", [])], **options)["b"]
+    empty = finetune(make(), [PromptTexts("b", [])], **options)["b"]
     assert list(empty.scores) == [0] and empty.losses == []
 
 
 @pytest.mark.parametrize("make", [full, lora])
 def test_the_order_of_texts_is_kept_and_matters(make):
     texts = [sentences(1, i) for i in range(3)]
-    traces = finetune(make(), [Job("ab", texts), Job("ba", texts[::-1]), Job("a", texts[:1])])
+    traces = finetune(make(), [PromptTexts("ab", texts), PromptTexts("ba", texts[::-1]), PromptTexts("a", texts[:1])])
     assert traces["ab"].losses[0] == traces["a"].losses[0]
     assert traces["ab"].losses != traces["ba"].losses[::-1]
 
@@ -131,7 +133,7 @@ def test_long_texts_are_one_step_over_all_their_windows(make):
     batch = make_batch({0: text})
     assert batch.inputs.shape == (3, 64) and (batch.targets != IGNORED).sum() == 150 and text.rows == 3
     assert batch.inputs[0, 0] == 0 and batch.inputs[1, 0] == batch.targets[0, -1]
-    trace = finetune(make(), [Job("a", ["x" * 150])])["a"]
+    trace = finetune(make(), [PromptTexts("a", ["x" * 150])])["a"]
     assert trace.losses == pytest.approx([window_loss(tiny_gpt2(), "x" * 150).item()], rel=1e-5)
 
 
@@ -143,7 +145,7 @@ def test_the_engine_asks_whether_to_go_on(make):
         asked.append((key, len(losses)))
         return not (key == "p3" and len(losses) == 2)
 
-    jobs = [Job(f"p{i}", [sentences(1, i + j) for j in range(4)]) for i in range(5)]
+    jobs = [PromptTexts(f"p{i}", [sentences(1, i + j) for j in range(4)]) for i in range(5)]
     traces = finetune(make(), jobs, go_on=go_on, scorer=scorer, score_at=(0,))
     assert {k: len(t.losses) for k, t in traces.items()} == {"p0": 4, "p1": 4, "p2": 4, "p3": 2, "p4": 4}
     assert list(traces["p3"].scores) == [0, 2] and len(asked) == 18
@@ -154,19 +156,19 @@ def test_warm_down_is_linear_from_the_first_step_to_the_last(make):
     learner, seen = make(), []
     inner = learner.step
     learner.step = lambda batch, factors=None: (seen.append(factors[0]), inner(batch, factors))[1]
-    finetune(learner, [Job("a", ["some text"] * 5), Job("b", ["some text"])], warm_down=0.2)
+    finetune(learner, [PromptTexts("a", ["some text"] * 5), PromptTexts("b", ["some text"])], warm_down=0.2)
     assert seen == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2, 1.0])
 
 
 @pytest.mark.parametrize("make", [full, lora])
 def test_empty_texts_teach_nothing(make):
-    assert finetune(make(), [Job("a", [""])])["a"].losses == [0.0]
+    assert finetune(make(), [PromptTexts("a", [""])])["a"].losses == [0.0]
 
 
 @pytest.mark.parametrize("make", [full, lambda **o: lora(3, **o)])
 def test_a_prompt_that_blows_up_ends_and_the_others_do_not_notice(make):
     """A learning rate no model survives for one prompt, by way of its factor: its loss becomes NaN or infinite."""
-    jobs = [Job(f"p{i}", [sentences(1, i + j) for j in range(6)]) for i in range(4)]
+    jobs = [PromptTexts(f"p{i}", [sentences(1, i + j) for j in range(6)]) for i in range(4)]
     well, sick = make(), make()
     blown, inner = set(), sick.step
 
@@ -198,7 +200,9 @@ def test_an_error_in_the_scorer_still_resets_the_weights(make):
             raise RuntimeError("after the first step")
 
     with pytest.raises(RuntimeError, match="after the first step"):
-        finetune(learner, [Job("a", ["some text"]), Job("b", ["more text"])], score_at=(0,), scorer=failing)
+        finetune(
+            learner, [PromptTexts("a", ["some text"]), PromptTexts("b", ["more text"])], score_at=(0,), scorer=failing
+        )
     if hasattr(learner, "adapters"):
         assert torch.equal(learner.adapters.values, learner.adapters.start.repeat(2, 1))
     else:

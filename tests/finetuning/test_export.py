@@ -15,7 +15,7 @@ from small import byte_tokenizer, sentences
 from ttft.errors import ConfigError
 from ttft.evaluation import bits_per_byte, encode, score
 from ttft.finetuning import export
-from ttft.finetuning.engine import Job, finetune_prompts
+from ttft.finetuning.engine import PromptTexts, finetune_prompts
 from ttft.finetuning.texts import make_batch
 
 
@@ -118,7 +118,11 @@ def test_the_end_of_a_prompt_comes_before_its_reset_and_not_after_a_failure():
         if key == "sick":
             one.adapters.values[:] = float("nan")
 
-    jobs = [Job("well", [sentences(1, 1)] * 2), Job("none", []), Job("sick", [sentences(1, 2)] * 2)]
+    jobs = [
+        PromptTexts("well", [sentences(1, 1)] * 2),
+        PromptTexts("none", []),
+        PromptTexts("sick", [sentences(1, 2)] * 2),
+    ]
     run = {"max_length": 64, "prefix_token": 0, "score_at": (0,), "scorer": scorer, "on_end": on_end}
     traces = {}
     for trace in finetune_prompts(one, byte_tokenizer(), iter(jobs[:2]), **run):

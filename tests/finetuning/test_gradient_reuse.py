@@ -7,7 +7,7 @@ import torch
 from small import byte_tokenizer, sentences, tiny_gpt2
 
 from ttft.evaluation import encode, score
-from ttft.finetuning.engine import Job, finetune_prompts
+from ttft.finetuning.engine import PromptTexts, finetune_prompts
 from ttft.finetuning.full import FullLearner
 from ttft.finetuning.gradient_reuse import computed
 from ttft.finetuning.lora import LoraLearner
@@ -67,7 +67,7 @@ def by_hand(model, trained: dict, weights_of, lr: float, reuse: int) -> list[flo
 def test_full_equals_a_loop_with_a_cache(reuse):
     model = tiny_gpt2(128)
     expected = by_hand(model, dict(model.named_parameters()), dict, 1e-3, reuse)
-    trace = finetune(full(), [Job("a", TEXTS)], reuse=reuse, scorer=scorer)["a"]
+    trace = finetune(full(), [PromptTexts("a", TEXTS)], reuse=reuse, scorer=scorer)["a"]
     assert trace.losses == pytest.approx(expected, rel=1e-5)
     assert trace.scores[len(TEXTS)] == pytest.approx(scorer("a", model), rel=1e-5)
 
@@ -88,7 +88,7 @@ def test_lora_equals_a_loop_with_a_cache(reuse):
         return {f"{n}.weight": frozen[f"{n}.weight"] + trained[f"{n}.A"] @ trained[f"{n}.B"] for n in layers}
 
     expected = by_hand(model, trained, weights_of, 1e-2, reuse)
-    trace = finetune(learner, [Job("a", TEXTS)], reuse=reuse, scorer=scorer)["a"]
+    trace = finetune(learner, [PromptTexts("a", TEXTS)], reuse=reuse, scorer=scorer)["a"]
     assert trace.losses == pytest.approx(expected, rel=1e-5)
     model.load_state_dict(weights_of(), strict=False)
     assert trace.scores[len(TEXTS)] == pytest.approx(scorer("a", model), rel=1e-5)
@@ -97,10 +97,10 @@ def test_lora_equals_a_loop_with_a_cache(reuse):
 @pytest.mark.parametrize("make", [full, lora])
 def test_without_repeats_or_with_one_nothing_changes(make):
     options = {"scorer": scorer, "score_at": (0, 3)}
-    plain = finetune(make(), [Job("a", TEXTS)], **options)["a"]
-    one = finetune(make(), [Job("a", TEXTS)], reuse=1, **options)["a"]
+    plain = finetune(make(), [PromptTexts("a", TEXTS)], **options)["a"]
+    one = finetune(make(), [PromptTexts("a", TEXTS)], reuse=1, **options)["a"]
     assert (one.losses, one.scores, one.gradients) == (plain.losses, plain.scores, len(TEXTS))
-    alternating = [Job("a", [A, B] * 3)]
+    alternating = [PromptTexts("a", [A, B] * 3)]
     assert finetune(make(), alternating, reuse=2)["a"].losses == finetune(make(), alternating)["a"].losses
 
 
@@ -109,7 +109,9 @@ def test_a_repeated_step_costs_no_pass_and_says_the_last_loss(make):
     learner, seen = make(), []
     inner = learner.step
     learner.step = lambda batch, factors=None: (seen.append(factors[0]), inner(batch, factors))[1]
-    trace = finetune(learner, [Job("a", [A] * 5)], reuse=2, warm_down=0.2, scorer=scorer, score_at=range(6))["a"]
+    trace = finetune(learner, [PromptTexts("a", [A] * 5)], reuse=2, warm_down=0.2, scorer=scorer, score_at=range(6))[
+        "a"
+    ]
     assert len(seen) == trace.gradients == 3 and seen == pytest.approx([1.0, 0.6, 0.2])
     assert trace.losses[0] == trace.losses[1] != trace.losses[2] == trace.losses[3] != trace.losses[4]
     assert len(set(trace.scores.values())) == 6  # every step moves the weights
@@ -117,7 +119,7 @@ def test_a_repeated_step_costs_no_pass_and_says_the_last_loss(make):
 
 def test_slots_change_nothing():
     """Prompts whose repeats begin in different rounds, side by side and alone."""
-    jobs = [Job(f"p{i}", [*TEXTS[i:], *TEXTS[:i]][: 4 + i]) for i in range(7)]
+    jobs = [PromptTexts(f"p{i}", [*TEXTS[i:], *TEXTS[:i]][: 4 + i]) for i in range(7)]
     options = {"reuse": 2, "scorer": scorer, "score_at": (0, 2)}
     alone, together = finetune(lora(), jobs, **options), finetune(lora(3), jobs, **options)
     plain = finetune(lora(3), jobs, scorer=scorer)
@@ -130,7 +132,7 @@ def test_slots_change_nothing():
 
 def test_neighbours_keep_their_weights_while_a_slot_repeats():
     learner, other = lora(3), lora(3)
-    jobs = [Job("same", [A] * 6), Job("x", [B, C, B]), Job("y", [C, B, C])]
+    jobs = [PromptTexts("same", [A] * 6), PromptTexts("x", [B, C, B]), PromptTexts("y", [C, B, C])]
     reused, plain = finetune(learner, jobs, reuse=3), finetune(other, jobs)
     assert reused["x"].losses == pytest.approx(plain["x"].losses, rel=1e-5)
     before = learner.adapters.values.clone()

@@ -15,12 +15,12 @@ from typer.core import TyperGroup
 from ttft.cli.index import index
 from ttft.cli.options import (
     Alpha,
+    Backend,
     ConfigFile,
     Device,
     DryRun,
     Dtype,
     Embedder,
-    Engine,
     Index,
     K,
     Lambda,
@@ -143,7 +143,7 @@ def finetune_eval(
     stop: Stop = None,
     alpha: Alpha = None,
     policy: Policy = None,
-    shard: Annotated[str | None, option(FinetuneEvalConfig, "shard")] = None,
+    job: Annotated[str | None, option(FinetuneEvalConfig, "job")] = None,
     budget_steps: Annotated[int | None, option(FinetuneEvalConfig, "budget_steps")] = None,
     method: Method = None,
     rank: Rank = None,
@@ -152,7 +152,7 @@ def finetune_eval(
     score: Annotated[str | None, option(FinetuneEvalConfig, "score")] = None,
     guard: Annotated[bool | None, option(FinetuneEvalConfig, "guard", "--guard")] = None,
     mix: Annotated[bool | None, option(FinetuneEvalConfig, "mix", "--mix")] = None,
-    engine: Engine = None,
+    backend: Backend = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     save_adapters: Annotated[str | None, option(FinetuneEvalConfig, "save_adapters")] = None,
@@ -173,7 +173,7 @@ def finetune_eval(
 
         ttft finetune-eval runs/pile -p test.jsonl.zst -o runs/gpt2 -c configs/finetune-eval/paper-sift.yaml
 
-        ttft finetune-eval runs/index -p prompts.jsonl -o runs/big/shard-3-of-8 --shard 3/8
+        ttft finetune-eval runs/index -p prompts.jsonl -o runs/big/job-3-of-8 --job 3/8
     """
     given = configure(FinetuneEvalConfig, locals())
     from ttft.commands.finetune_eval import run
@@ -278,7 +278,7 @@ def report(
 
         ttft report runs/*/ --out report.html
 
-        ttft report runs/big   # a folder of shards: one run
+        ttft report runs/big   # a folder of jobs: one run
     """
     given = configure(ReportConfig, locals())
     from ttft.commands.report import run

@@ -8,12 +8,12 @@ import typer
 from typer.core import TyperGroup
 
 from ttft.cli.options import (
+    Backend,
     ConfigFile,
     Device,
     DryRun,
     Dtype,
     Embedder,
-    Engine,
     RayAddress,
     Seed,
     Sets,
@@ -66,8 +66,8 @@ def build(
     uri: Uri = None,
     dedup: Annotated[str | None, option(IndexConfig, "dedup")] = None,
     append: Annotated[bool | None, option(IndexConfig, "append", "--append")] = None,
-    shard: Annotated[str | None, option(IndexConfig, "shard")] = None,
-    engine: Engine = None,
+    job: Annotated[str | None, option(IndexConfig, "job")] = None,
+    backend: Backend = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     strict: Annotated[bool | None, option(IndexConfig, "strict", "--strict/--no-strict")] = None,
@@ -109,7 +109,7 @@ def merge(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Put the parts of a build (--shard), or several whole indexes, together to one; nothing is embedded again.
+    """Put the parts of a build (--job), or several whole indexes, together to one; nothing is embedded again.
 
     Examples:
 

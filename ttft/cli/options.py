@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from ttft.config.backend import BackendFields
 from ttft.config.base import Config
-from ttft.config.engine import EngineFields
 from ttft.config.index import IndexConfig
 from ttft.config.select import SelectConfig
 from ttft.config.tuning import TuningFields
@@ -57,9 +57,9 @@ LearningRate = Annotated[float | None, option(TuningFields, "lr")]
 Device = Annotated[str | None, option(SelectConfig, "device")]
 Dtype = Annotated[str | None, option(SelectConfig, "dtype")]
 Seed = Annotated[int | None, option(SelectConfig, "seed")]
-Engine = Annotated[str | None, option(EngineFields, "engine")]
-Workers = Annotated[int | None, option(EngineFields, "workers")]
-RayAddress = Annotated[str | None, option(EngineFields, "ray_address")]
+Backend = Annotated[str | None, option(BackendFields, "backend")]
+Workers = Annotated[int | None, option(BackendFields, "workers")]
+RayAddress = Annotated[str | None, option(BackendFields, "ray_address")]
 Subset = Annotated[list[str] | None, option(SelectConfig, "subsets", "--subset")]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ttft import runtime
 from ttft.commands.console import progress
 from ttft.commands.tuning import Tuner
-from ttft.config.engine import ENGINE
+from ttft.config.backend import BACKEND
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.errors import CorpusError
 from ttft.records import Prompt, Result, Selection
@@ -24,7 +24,7 @@ from ttft.runtime import Timer
 
 if TYPE_CHECKING:
     from ttft.commands.guarding import Guard, Verdict
-    from ttft.finetuning.engine import Job, Trace
+    from ttft.finetuning.engine import PromptTexts, Trace
 
 
 def _failure(trace: Trace) -> str:
@@ -64,7 +64,7 @@ class Run:
             "dtype": str(tuner.dtype).removeprefix("torch."), "device": tuner.selector.device.split(":")[0],
             "index_sha256": hashlib.sha256(content).hexdigest(),
         }  # fmt: skip
-        for place in ("out", "index", "slots", "save_adapters", *ENGINE):
+        for place in ("out", "index", "slots", "save_adapters", *BACKEND):
             del resolved[place]
         if self.config.policy is not None:
             resolved["policy"] = sha256_file(Path(self.config.policy))
@@ -135,11 +135,11 @@ class Run:
     ) -> Iterator[Result]:
         """Select, train and score each prompt in turn; what a killed run recorded is not written twice."""
         from ttft.evaluation import score
-        from ttft.finetuning.engine import Job
+        from ttft.finetuning.engine import PromptTexts
 
         chosen: dict[str, Selection] = {}
 
-        def jobs() -> Iterator[Job]:
+        def jobs() -> Iterator[PromptTexts]:
             for prompt in prompts:
                 selection = self.planned.get(prompt.id) or self.tuner.selector.select(prompt.id, self.parts(prompt)[0])
                 before = recorded.get(prompt.id)
@@ -151,7 +151,7 @@ class Run:
                         "choose another --out",
                     )
                 chosen[prompt.id] = selection
-                yield Job(prompt.id, self.tuner.texts(selection))
+                yield PromptTexts(prompt.id, self.tuner.texts(selection))
 
         def scorer(key: str, model: Any) -> Any:
             return score(model, self.encodings[key], max_length=self.tuner.window)
@@ -170,7 +170,7 @@ class Run:
     def in_context(self) -> bool:
         return self.tuner.training["method"] == "in-context"
 
-    def _in_context(self, job: Job, cosines: list[float]) -> Trace:
+    def _in_context(self, job: PromptTexts, cosines: list[float]) -> Trace:
         """The prompt scored without and with its texts in front of it, in place of training on them."""
         from ttft.evaluation import context_room, score, token_ids
         from ttft.finetuning.engine import Trace

@@ -12,8 +12,8 @@ from typing import Any
 from ttft.commands.console import note, progress, say, show_plan
 from ttft.commands.evaluating import Run
 from ttft.config.finetune_eval import FinetuneEvalConfig
-from ttft.config.shard import Shard
 from ttft.errors import ConfigError, CorpusError
+from ttft.jobs import Job
 from ttft.records import Prompt, Selection
 from ttft.run_dir import (
     CONFIG,
@@ -48,22 +48,22 @@ def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
     from ttft.commands.selecting import load_prompts
 
     everyone = load_prompts(config)
-    prompts = _own(everyone, config.shard)
+    prompts = _own(everyone, config.job)
     runtime.quiet_libraries()
     runtime.setup(config.seed)
     with locked(folder):
         _run(config, folder, prompts, everyone, manifest)
 
 
-def _own(prompts: list[Prompt], shard: str | None) -> list[Prompt]:
+def _own(prompts: list[Prompt], job: str | None) -> list[Prompt]:
     """The prompts of this job. Raises CorpusError where some of the jobs would have none."""
-    if shard is None:
+    if job is None:
         return prompts
-    own = Shard.parse(shard)
+    own = Job.parse(job)
     if own.total > len(prompts):
         raise CorpusError(
-            f"--shard {shard}: there are {len(prompts)} prompts, too few for {own.total} jobs",
-            f"start at most {len(prompts)} jobs: --shard 1/{len(prompts)}, ...",
+            f"--job {job}: there are {len(prompts)} prompts, too few for {own.total} jobs",
+            f"start at most {len(prompts)} jobs: --job 1/{len(prompts)}, ...",
         )
     return list(own.of(prompts))
 
@@ -71,7 +71,7 @@ def _own(prompts: list[Prompt], shard: str | None) -> list[Prompt]:
 def _run(
     config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], everyone: list[Prompt], manifest: dict
 ) -> None:
-    """Score `prompts`; `everyone`, the prompts of all shards, share one budget."""
+    """Score `prompts`; `everyone`, the prompts of all jobs, share one budget."""
     started = time.perf_counter()
     known = {r["prompt_id"]: r for r in read_lines(folder / RESULTS)}
     _check_texts(prompts, known, folder)
@@ -99,7 +99,7 @@ def _run(
 @contextmanager
 def _engine(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manifest: dict) -> Iterator[Any]:
     """What does the work: this process (`Run`), or workers of Ray, which do as it does."""
-    if config.engine == "ray":
+    if config.backend == "ray":
         from ttft.commands.finetune_eval_ray import ray_run
 
         with ray_run(config, folder, prompts, manifest) as run:

@@ -1,4 +1,4 @@
-"""ttft finetune-eval --engine ray: one fine-tuning engine per worker; prompts go out in chunks, results come back here.
+"""ttft finetune-eval --backend ray: an engine per worker; prompts go out in chunks, results come back here.
 
 A chunk has as many prompts as the engine trains side by side, or fewer, so that there are two for every worker. Only
 this process writes the run folder, a chunk when it has ended: what a worker had done of a chunk when it died is done
@@ -32,12 +32,12 @@ def ray_run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], man
     if not manifest["complete"]:
         raise ConfigError(
             f"{config.index} is not finished: workers would not all see the same pieces",
-            "finish it first, or leave --engine out",
+            "finish it first, or leave --backend out",
         )
     if manifest["search"].get("uri", "").endswith(EMBEDDED):
         raise ConfigError(
             f"{config.index} is searched by Milvus in a {EMBEDDED} file, which serves one process at a time",
-            "leave --engine out, or search it by Faiss or a server of Milvus: ttft index merge",
+            "leave --backend out, or search it by Faiss or a server of Milvus: ttft index merge",
         )
     with workers(config, device=config.device, seed=config.seed, folder=folder) as crew:
         yield RayRun(config, crew, prompts, manifest)

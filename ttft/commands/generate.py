@@ -17,7 +17,7 @@ from ttft.records import Prompt, Selection
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ttft.finetuning.engine import Job, Trace
+    from ttft.finetuning.engine import PromptTexts, Trace
 
 
 def run(config: GenerateConfig, *, dry_run: bool = False) -> None:
@@ -91,12 +91,12 @@ class Answering:
             )
         return ids[-room:]
 
-    def jobs(self) -> Iterator[Job]:
-        from ttft.finetuning.engine import Job
+    def jobs(self) -> Iterator[PromptTexts]:
+        from ttft.finetuning.engine import PromptTexts
 
         for prompt in self.prompts:
             self.chosen[prompt.id] = selection = self.tuner.selector.select(prompt.id, prompt.text)
-            yield Job(prompt.id, self.tuner.texts(selection))
+            yield PromptTexts(prompt.id, self.tuner.texts(selection))
 
     def answer(self, trace: Trace, slot: int, ids: list[int]) -> None:
         """Generate with the model of the slot and, to compare, with none of its update."""

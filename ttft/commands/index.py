@@ -68,7 +68,7 @@ def _run(config: IndexConfig, folder: Path, documents: Iterator[Document], probl
             before = manifest["rows"]
             pieces = Pieces(config, folder, manifest, problems)
             Build(folder, manifest, pieces).go_on(embedding.entries(pieces, documents, display))
-        if config.shard is None:
+        if config.job is None:
             make_searchable(folder, manifest, config.seed, display)
     seconds = time.perf_counter() - started
     finish_provenance(folder, seconds, manifest["rows"] - before)

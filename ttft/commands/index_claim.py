@@ -29,7 +29,7 @@ def claim(config: IndexConfig, folder: Path, embedder: dict) -> dict:
     resolved = config.resolved()
     corpus = {key: resolved[key] for key in sorted(CORPUS)} | {"fingerprint": fingerprint(config.source, config.glob)}
     asked = new_manifest(
-        embedder, precision=config.precision, dedup=config.dedup, part=config.shard, factory=config.factory,
+        embedder, precision=config.precision, dedup=config.dedup, part=config.job, factory=config.factory,
         milvus=milvus_place(config, folder, embedder["dimension"]),
     )  # fmt: skip
     if not (folder / MANIFEST).exists():

@@ -32,7 +32,7 @@ class Engine(Protocol):
 @contextmanager
 def engine(config: IndexConfig, folder: Path) -> Iterator[Engine]:
     """The engine that the options ask for."""
-    if config.engine == "ray":
+    if config.backend == "ray":
         from ttft.commands.index_ray import ray_engine
 
         with ray_engine(config, folder) as workers:

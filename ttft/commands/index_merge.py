@@ -14,8 +14,8 @@ from ttft.commands.index import make_searchable
 from ttft.commands.index_claim import check_store, milvus_place, search_differences
 from ttft.commands.index_info import remarks, size_of
 from ttft.config.index import MergeConfig
-from ttft.config.shard import Shard as Part
 from ttft.errors import ConfigError
+from ttft.jobs import Job
 from ttft.run_dir import (
     MANIFEST,
     PROBLEMS,
@@ -67,12 +67,12 @@ def _fit_together(parts: list[Path], manifests: list[dict]) -> None:
 
 
 def _one_build(parts: list[Path], manifests: list[dict], jobs: list[str | None]) -> None:
-    """The parts of --shard are all there, once each, and of one build."""
+    """The parts of --job are all there, once each, and of one build."""
     if None in jobs:
         raise ConfigError(
-            f"{parts[jobs.index(None)]} is a whole index, others are parts (--shard)", "merge the parts first"
+            f"{parts[jobs.index(None)]} is a whole index, others are parts (--job)", "merge the parts first"
         )
-    numbers = [Part.parse(job) for job in jobs if job is not None]
+    numbers = [Job.parse(job) for job in jobs if job is not None]
     total = numbers[0].total
     missing = sorted(set(range(1, total + 1)) - {n.number for n in numbers if n.total == total})
     if missing or len(numbers) != total:

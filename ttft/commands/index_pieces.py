@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ttft.config.index import IndexConfig
-from ttft.config.shard import Shard as Part
+from ttft.jobs import Job
 from ttft.records import Document
 from ttft.run_dir import shard_name
 
@@ -50,7 +50,7 @@ class Pieces:
         """The shards, by number, that are this job's and not there yet."""
         there = {shard["name"] for shard in self.manifest["shards"]}
         first = sum(shard["source"] < self.place for shard in self.manifest["shards"])
-        part = Part.parse(self.manifest["part"]) if self.manifest["part"] is not None else Part(1, 1)
+        part = Job.parse(self.manifest["part"]) if self.manifest["part"] is not None else Job(1, 1)
         pieces = self._unique(documents)
         for number in count(first):
             shard = list(islice(pieces, self.config.shard_rows))

@@ -1,4 +1,4 @@
-"""ttft index --engine ray: Ray Data reads the corpus in a worker, embeds on others, and writes the shards.
+"""ttft index --backend ray: Ray Data reads the corpus in a worker, embeds on others, and writes the shards.
 
     read (one task: the corpus, cut into shards)  ->  ShardWriter (actors: embed, write)  ->  entries, in order
 

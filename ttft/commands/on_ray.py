@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from ttft import runtime
 from ttft.commands.console import note
-from ttft.config.engine import EngineFields
+from ttft.config.backend import BackendFields
 from ttft.errors import ConfigError, MissingArtifact, TtftError
 
 Item = TypeVar("Item")
@@ -48,7 +48,7 @@ def started(address: str | None, cpus: int) -> Iterator[Any]:
     try:
         import ray
     except ImportError:
-        raise MissingArtifact("engine ray needs the package ray", "pip install 'ttft[ray]'") from None
+        raise MissingArtifact("backend ray needs the package ray", "pip install 'ttft[ray]'") from None
     ours = not ray.is_initialized()
     try:
         if ours:
@@ -143,7 +143,7 @@ class Workers:
 
 
 @contextlib.contextmanager
-def workers(config: EngineFields, *, device: str, seed: int, folder: Path) -> Iterator[Workers]:
+def workers(config: BackendFields, *, device: str, seed: int, folder: Path) -> Iterator[Workers]:
     """Ray as the options ask for, and workers that fit it; `folder` is what they write to, and is there."""
     with started(config.ray_address, max(runtime.cores(), config.workers or 1)) as ray:
         machines = [

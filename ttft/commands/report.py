@@ -13,7 +13,7 @@ from ttft.config.report import ReportConfig
 from ttft.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ttft.reporting.records import Summary
+    from ttft.reporting.numbers import Summary
 
 PAGE = "report.html"
 

@@ -10,7 +10,7 @@ from ttft.config.tuning import TuningFields
 from ttft.records import Selection
 
 if TYPE_CHECKING:
-    from ttft.finetuning.engine import Job, Trace
+    from ttft.finetuning.engine import PromptTexts, Trace
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Tuner:
 
     def finetune(
         self,
-        jobs: Iterable[Job],
+        jobs: Iterable[PromptTexts],
         *,
         score_at: Sequence[int] = (),
         scorer: Callable[[str, Any], Any] | None = None,

@@ -7,12 +7,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ttft.config.engine import EngineFields
-from ttft.config.shard import ShardText
+from ttft.config.backend import BackendFields
 from ttft.config.tuning import TuningFields
+from ttft.jobs import JobText
 
 
-class FinetuneEvalConfig(TuningFields, EngineFields):
+class FinetuneEvalConfig(TuningFields, BackendFields):
     """Prompts -> chosen texts -> fine-tuned model -> bits per byte, in a run folder."""
 
     method: Literal["lora", "full", "in-context"] | None = None  # type: ignore[assignment]  # scoring knows one more
@@ -20,7 +20,7 @@ class FinetuneEvalConfig(TuningFields, EngineFields):
     Default: vetted for the embedded model, else lora."""
     out: str
     """Folder of the run; running the same command again does only what is missing there."""
-    shard: ShardText | None = None
+    job: JobText | None = None
     """i/n: job i of n does the prompts number i, i+n, i+2n, ..., each into an --out of its own; report joins them."""
     budget_steps: int | None = Field(None, ge=0)
     """Steps for all prompts together, each where it promises most (by --policy, or by SIFT's variance); n for one."""
@@ -41,7 +41,7 @@ class FinetuneEvalConfig(TuningFields, EngineFields):
     """Steps (in-context: texts) after which a prompt is scored; 0 (the base) and a prompt's last always are."""
     save_adapters: str | None = None
     """Folder for each prompt's LoRA adapter in PEFT's format, a folder each by the prompt's id. A guard changes nothing
-    in it: it holds the whole update. A shard has a folder of its own below it: shard-1-of-8."""
+    in it: it holds the whole update. A job has a folder of its own below it: job-1-of-8."""
     score_dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also halves the frozen weights' memory."""
 
@@ -76,10 +76,10 @@ class FinetuneEvalConfig(TuningFields, EngineFields):
         return self
 
     def adapters(self) -> Path | None:
-        """The folder of --save-adapters; a shard's own, so that it is never written by two jobs."""
+        """The folder of --save-adapters; a job's own, so that it is never written by two."""
         if self.save_adapters is None:
             return None
-        own = f"shard-{self.shard.replace('/', '-of-')}" if self.shard else ""
+        own = f"job-{self.job.replace('/', '-of-')}" if self.job else ""
         return Path(self.save_adapters) / own
 
     def rule(self) -> str:

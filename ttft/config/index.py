@@ -6,9 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ttft.config.backend import BackendFields
 from ttft.config.base import Config
-from ttft.config.engine import EngineFields
-from ttft.config.shard import ShardText
+from ttft.jobs import JobText
 
 
 class CorpusFields(Config):
@@ -63,7 +63,7 @@ class EffortFields(Config):
     """Candidates that an HNSW index keeps; default: 128."""
 
 
-class IndexConfig(CorpusFields, SearchFields, EngineFields):
+class IndexConfig(CorpusFields, SearchFields, BackendFields):
     """Corpus -> pieces -> vectors -> index folder."""
 
     source: str
@@ -106,7 +106,7 @@ class IndexConfig(CorpusFields, SearchFields, EngineFields):
     """Pieces whose text came before, to the byte: not looked for, counted, or left out."""
     append: bool = False
     """Add this source to the index that is there."""
-    shard: ShardText | None = None
+    job: JobText | None = None
     """i/n: job i of n embeds every n-th shard, into a folder of its own; `ttft index merge` puts them together."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:0, mps."""
@@ -119,7 +119,7 @@ class IndexConfig(CorpusFields, SearchFields, EngineFields):
 
     @model_validator(mode="after")
     def _parts_have_no_store(self) -> Self:
-        if self.shard is not None and self.store == "milvus":
+        if self.job is not None and self.store == "milvus":
             raise ValueError("a part of an index goes into no store: give --store milvus to ttft index merge")
         return self
 

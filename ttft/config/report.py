@@ -11,7 +11,7 @@ class ReportConfig(Config):
     """Which runs to report, and where to write the page."""
 
     runs: list[str] = Field(min_length=1)
-    """Run folders of finetune-eval, or folders of shards; the shards of one run are joined to it. Runs of different
+    """Run folders of finetune-eval, or folders of jobs; the jobs of one run are joined to it. Runs of different
     models, or scored differently, get tables of their own."""
 
     out: str | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ttft.config.index import CorpusFields, EffortFields
-from ttft.config.vetted import PAPER_LAMBDA, VETTED_LAMBDA
+from ttft.defaults import PAPER_LAMBDA, VETTED_LAMBDA
 
 
 class SelectionFields(CorpusFields, EffortFields):

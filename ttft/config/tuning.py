@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from ttft.config.select import SelectionFields
-from ttft.config.vetted import training_for
+from ttft.defaults import training_for
 
 
 class TuningFields(SelectionFields):
@@ -45,7 +45,7 @@ class TuningFields(SelectionFields):
         return self
 
     def training(self) -> dict:
-        """How the weights are trained, as asked for; where silent, what config/vetted.py says for this model."""
+        """How the weights are trained, as asked for; where silent, what defaults.py says for this model."""
         vetted = training_for(self.model, self.method)
         asked = {name: getattr(self, name) for name in vetted if getattr(self, name) is not None}
         return vetted | asked

@@ -44,7 +44,7 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class PromptTexts:
     """One prompt's training: its key and its texts in order (repeats allowed)."""
 
     key: str
@@ -74,7 +74,7 @@ OnEnd = Callable[[Trace, int], None]
 def finetune_prompts(
     learner: Learner,
     tokenizer: Any,
-    jobs: Iterable[Job],
+    jobs: Iterable[PromptTexts],
     *,
     max_length: int,
     prefix_token: int,
@@ -153,7 +153,7 @@ class _Run:
     reuse: int
     pass_tokens: int
 
-    def begin(self, slot: int, job: Job) -> _Prompt:
+    def begin(self, slot: int, job: PromptTexts) -> _Prompt:
         self.learner.reset(slot)
         timer = Timer(str(self.learner.device))
         with timer("train"):

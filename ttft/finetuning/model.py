@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ttft import embedded_model_path
+from ttft.assets import embedded_model_path
 from ttft.errors import MissingArtifact
 
 EMBEDDED = "embedded"

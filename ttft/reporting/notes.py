@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ttft.reporting.records import Row
+from ttft.reporting.numbers import Row
 from ttft.reporting.runs import Group, in_context
 from ttft.reporting.statistics import RESAMPLES
 

@@ -10,7 +10,7 @@ from html import escape
 from ttft.reporting import tables
 from ttft.reporting.charts import Series, key, line_chart, stage_bars
 from ttft.reporting.notes import headline
-from ttft.reporting.records import Summary
+from ttft.reporting.numbers import Summary
 from ttft.reporting.style import STYLE
 from ttft.reporting.tables import Table
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from ttft import run_dir
 from ttft.errors import MissingArtifact, TtftError
 from ttft.records import Result, Selection
-from ttft.reporting.shards import PLACES, join
+from ttft.reporting.jobs import PLACES, join
 
 NAMES = {"sift": "SIFT", "itl": "ITL", "mmr": "MMR"}
 KEYS_IN_LABEL = 3
@@ -24,8 +24,8 @@ Record = TypeVar("Record", Result, Selection)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one `ttft finetune-eval` left in its folder, or its shards in theirs. results and selections are in file
-    order. warnings: what a reader must know of the shards."""
+    """What one `ttft finetune-eval` left in its folder, or its jobs in theirs. results and selections are in file
+    order. warnings: what a reader must know of the jobs."""
 
     folder: Path
     label: str
@@ -65,18 +65,18 @@ def read_groups(folders: list[Path]) -> list[Group]:
 
 
 def read_runs(folders: list[Path]) -> list[Run]:
-    """Read run folders, one named twice once, and join the shards among them; errors: see `read_run`, `join`."""
+    """Read run folders, one named twice once, and join the jobs among them; errors: see `read_run`, `join`."""
     parts = [part for folder in folders for part in _parts(folder)]
     once = {folder.resolve(): folder for folder in reversed(parts)}
     return join([read_run(folder) for folder in reversed(once.values())])
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The shards with results in a folder that holds no other runs; else the folder itself."""
+    """The jobs with results in a folder that holds no other runs; else the folder itself."""
     if (folder / run_dir.RESULTS).exists():
         return [folder]
     inside = sorted(path.parent for path in folder.glob(f"*/{run_dir.RESULTS}") if path.stat().st_size)
-    return inside if inside and all(_config(p / run_dir.CONFIG).get("shard") for p in inside) else [folder]
+    return inside if inside and all(_config(p / run_dir.CONFIG).get("job") for p in inside) else [folder]
 
 
 def read_run(folder: Path) -> Run:
@@ -157,7 +157,7 @@ def labels(runs: list[Run]) -> list[str]:
     names = [label if result.count(label) == 1 else run.folder.name for run, label in zip(runs, result, strict=True)]
     if len(set(names)) == len(names):
         return names
-    places = [str(run.folder) for run in runs]  # two runs in shards may lie in one folder
+    places = [str(run.folder) for run in runs]  # two runs in jobs may lie in one folder
     return [place if places.count(place) == 1 else f"{place} ({i})" for i, place in enumerate(places, 1)]
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ttft.records import Result
+from ttft.reporting.jobs import PLACES
 from ttft.reporting.notes import notes
-from ttft.reporting.records import Curve, GuardAccount, Row, SubsetRow, Summary
+from ttft.reporting.numbers import Curve, GuardAccount, Row, SubsetRow, Summary
 from ttft.reporting.runs import Group, Key, Run
-from ttft.reporting.shards import PLACES
 from ttft.reporting.statistics import bits_per_byte, bootstrap_interval, percent_of_base, percent_worse
 
 STAGES = ("embed", "search", "select", "train", "evaluate")

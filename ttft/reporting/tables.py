@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ttft.reporting.notes import headline
-from ttft.reporting.records import Row, Summary
+from ttft.reporting.numbers import Row, Summary
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ttft.runtime import workers
+from ttft.runtime import thread_pool
 from ttft.selection.picks import TIE, Picks, check_count, check_lambda
 from ttft.selection.posterior import GRAM_UP_TO
 from ttft.selection.stopping import Stop
@@ -67,7 +67,7 @@ def sift_batch(
     if threads == 1 or len(groups) == 1:
         done = [one(group) for group in groups]
     else:
-        with workers(threads) as pool:
+        with thread_pool(threads) as pool:
             done = list(pool.map(one, groups))  # in the order of the groups, whichever ends first
     return [picks for group in done for picks in group]
 

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from ttft.runtime import workers
+from ttft.runtime import thread_pool
 from ttft.selection.picks import TIE, Picks, check, check_lambda, first_best
 from ttft.selection.stopping import Stop
 
@@ -40,7 +40,7 @@ def sift_whole(
     total = sum(len(shard) for shard in shards)
     if total == 0:
         return Picks(np.zeros(0, np.int64), np.zeros(0), np.array([np.square(target).sum()]), "pool" if n else "n")
-    with workers(threads) as pool:
+    with thread_pool(threads) as pool:
         return _select(_Blocks(shards, target, lambda_, n, pool), n, stop)
 
 

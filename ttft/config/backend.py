@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from ttft.config.base import Config
 
 
-class EngineFields(Config):
-    """Who does the work. Nothing of it changes what comes out, so that another engine may go on with it."""
+class BackendFields(Config):
+    """Who does the work. Nothing of it changes what comes out, so that another backend may go on with it."""
 
-    engine: Literal["local", "ray"] = "local"
+    backend: Literal["local", "ray"] = "local"
     """local: this process. ray: workers of Ray, on this machine or a cluster; a worker that dies is replaced."""
     workers: int | None = Field(None, ge=1)
     """With ray, how many processes share the work; default: one a GPU, or where there is none one a machine."""
@@ -23,13 +23,13 @@ class EngineFields(Config):
     @model_validator(mode="after")
     def _workers_are_of_ray(self) -> Self:
         given = [name for name in ("workers", "ray_address") if getattr(self, name) is not None]
-        if given and self.engine != "ray":
-            raise ValueError(f"{' and '.join(given)} belong to Ray; add --engine ray")
+        if given and self.backend != "ray":
+            raise ValueError(f"{' and '.join(given)} belong to Ray; add --backend ray")
         device = getattr(self, "device", "auto")
-        if self.engine == "ray" and device.startswith("cuda:"):
-            raise ValueError(f"engine ray gives each worker a GPU of its own; write device cuda, not {device}")
+        if self.backend == "ray" and device.startswith("cuda:"):
+            raise ValueError(f"backend ray gives each worker a GPU of its own; write device cuda, not {device}")
         return self
 
 
-ENGINE = tuple(EngineFields.model_fields)
+BACKEND = tuple(BackendFields.model_fields)
 """The options that say nothing of what comes out."""

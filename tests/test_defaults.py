@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ttft.config.finetune_eval import FinetuneEvalConfig
-from ttft.config.vetted import LEARNING_RATE, PAPER_LAMBDA, VETTED_LAMBDA, VETTED_TRAINING, training_for
+from ttft.defaults import LEARNING_RATE, PAPER_LAMBDA, VETTED_LAMBDA, VETTED_TRAINING, training_for
 
-SHIPPED = Path(__file__).parents[2] / "configs" / "finetune-eval" / "embedded-sift.yaml"
+SHIPPED = Path(__file__).parents[1] / "configs" / "finetune-eval" / "embedded-sift.yaml"
 
 
 def config(**values) -> FinetuneEvalConfig:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What slurm/submit.sh does, on one machine: N shards, JOBS of them at a time, then what joins them.
-# Usage: scripts/local_shards.sh index N OUT SOURCE [-- OPTIONS of ttft index]
-#        scripts/local_shards.sh finetune-eval N OUT INDEX PROMPTS [-- OPTIONS of ttft finetune-eval]
-#   JOBS=2 OMP_NUM_THREADS=1 scripts/local_shards.sh ...    threads of a shard: default, the cores shared by JOBS
+# What slurm/submit.sh does, on one machine: N jobs, JOBS of them at a time, then what joins them.
+# Usage: scripts/local_jobs.sh index N OUT SOURCE [-- OPTIONS of ttft index]
+#        scripts/local_jobs.sh finetune-eval N OUT INDEX PROMPTS [-- OPTIONS of ttft finetune-eval]
+#   JOBS=2 OMP_NUM_THREADS=1 scripts/local_jobs.sh ...    threads of a job: default, the cores shared by JOBS
 # Uses GNU parallel where it is installed, else xargs. Logs are in OUT/logs. Run again, it does only what is missing.
 set -euo pipefail
 usage() { sed -n '2,/^set/s/^# //p' "$0" && exit "$1"; }

@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
+class Job:
     """Job `number` of `total`, from 1 to total."""
 
     number: int
@@ -22,7 +22,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The shard that "i/n" names. Raises ValueError."""
+        """The job that "i/n" names. Raises ValueError."""
         numbers = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
         if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
             raise ValueError("write i/n, job i of n with i from 1 to n, such as 3/8")
@@ -32,9 +32,9 @@ class Shard:
         return f"{self.number}/{self.total}"
 
     def of(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Items number i, i+n, i+2n, ... in their order: every item is in exactly one of the n shards."""
+        """Items number i, i+n, i+2n, ... in their order: every item is in exactly one of the n jobs."""
         return islice(items, self.number - 1, None, self.total)
 
 
-ShardText = Annotated[str, AfterValidator(lambda text: str(Shard.parse(text)))]
-"""The type of an option --shard: "i/n", checked, and written in one way only."""
+JobText = Annotated[str, AfterValidator(lambda text: str(Job.parse(text)))]
+"""The type of an option --job: "i/n", checked, and written in one way only."""

@@ -1,0 +1,98 @@
+"""The jobs of one run (`ttft finetune-eval --job i/n`), joined to that run.
+
+Jobs are of one run when their configurations are equal but for the job. They may lie anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ttft import run_dir
+from ttft.errors import TtftError
+
+if TYPE_CHECKING:
+    from ttft.reporting.runs import Run
+
+PLACES = {"out", "job"}  # keys that say where a run is, or which part of it this is, and not what it is
+
+
+def join(runs: list[Run]) -> list[Run]:
+    """The runs, in order of first appearance, with the jobs of one run as that run.
+
+    Raises TtftError when jobs do not fit together: a prompt comes twice, or they are of different numbers of jobs.
+    """
+    together: dict[str, list[Run]] = {}
+    for run in runs:
+        what = {key: value for key, value in run.config.items() if key not in PLACES}
+        key = json.dumps(what, sort_keys=True, default=str) if run.config.get("job") else str(run.folder)
+        together.setdefault(key, []).append(run)
+    return [_joined(some) if some[0].config.get("job") else some[0] for some in together.values()]
+
+
+def _joined(jobs: list[Run]) -> Run:
+    jobs = sorted(jobs, key=_numbers)
+    _check_one_partition(jobs)
+    parent = Path(os.path.commonpath([job.folder.absolute() for job in jobs]))
+    starts = [{"job": s.config["job"], **start} for s in jobs for start in s.provenance["starts"]]
+    return replace(
+        jobs[0],
+        folder=parent.relative_to(Path.cwd()) if parent.is_relative_to(Path.cwd()) else parent,
+        config={key: value for key, value in jobs[0].config.items() if key not in PLACES},
+        results=tuple(result for job in jobs for result in job.results),
+        selections=tuple(selection for job in jobs for selection in job.selections),
+        provenance={"starts": starts},
+        warnings=tuple(_warnings(jobs)),
+    )
+
+
+def _numbers(run: Run) -> tuple[int, int]:
+    """(i, n) of a job i/n."""
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", str(run.config["job"]))
+    if found is None:
+        where = run.folder / run_dir.CONFIG
+        raise TtftError(f"{where}: job is {run.config['job']!r}, not i/n", "the file was changed by hand")
+    return int(found[1]), int(found[2])
+
+
+def _check_one_partition(jobs: list[Run]) -> None:
+    for one, other in pairwise(jobs):
+        if _numbers(one)[1] != _numbers(other)[1]:
+            raise TtftError(
+                f"{one.folder} is job {one.config['job']} and {other.folder} job {other.config['job']} of the "
+                "same run, cut differently",
+                "report the jobs of one cut only",
+            )
+    seen: dict[str, Run] = {}
+    for job in jobs:
+        for result in job.results:
+            first = seen.setdefault(result.prompt_id, job)
+            if first is not job:
+                raise TtftError(
+                    f"prompt {result.prompt_id!r} is in two jobs of one run: {first.folder} and {job.folder}",
+                    "report one of them, or run them again with the same prompts, each into a new --out",
+                )
+
+
+def _warnings(jobs: list[Run]) -> list[str]:
+    """What is not there, as far as it can be told: a finished job has at least as many prompts as any after it, and
+    at most one less than any before it."""
+    total = _numbers(jobs[0])[1]
+    absent = sorted(set(range(1, total + 1)) - {_numbers(job)[0] for job in jobs})
+    lines = []
+    if absent:
+        names, verb = ", ".join(f"{number}/{total}" for number in absent), " are" if len(absent) > 1 else " is"
+        lines.append(f"WARNING: {len(absent)} of {total} jobs{verb} missing ({names}), and so are their prompts.")
+    counts = [len(job.results) for job in jobs]
+    for place, job in enumerate(jobs):
+        least = max(max(counts) - 1, *counts[place:])
+        if counts[place] < least:
+            lines.append(
+                f"WARNING: job {job.config['job']} is not finished: it has {counts[place]} prompts of {least}."
+            )
+    return lines
