@@ -69,7 +69,7 @@ def test_a_shipped_file_begins_with_its_question(path: Path) -> None:
 def test_paper_sift_holds_the_numbers_of_the_paper() -> None:
     config = load(CONFIGS / "finetune-eval/paper-sift.yaml")
     assert (config.strategy, config.lambda_, config.n, config.k, config.alpha) == ("sift", 0.01, 50, 200, None)
-    assert config.training()["lr"] == 5e-5
+    assert config.training().lr == 5e-5
     assert (config.score, config.query) == ("whole", "first")
 
 

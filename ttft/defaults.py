@@ -1,36 +1,113 @@
-"""Settings vetted for what ships with ttft, and what holds for everything else.
+"""The settings that hold where the user says nothing: read by the configurations, `Retriever` and `Tuner` alike.
 
 SIFT's lambda belongs to an embedder's geometry, learning rate and method to a model: the papers' values fit theirs
-(RoBERTa-large fine-tuned on the Pile; GPT-2). The evidence for the values here, measured on validation prompts that are
-never reported, stands in ttft/assets/embedded-lm/MODEL_CARD.md.
+(RoBERTa-large fine-tuned on the Pile; GPT-2). The evidence for the values that were chosen here, measured on validation
+prompts that are never reported, stands in ttft/assets/embedded-lm/MODEL_CARD.md.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ttft.errors import ConfigError
+
+Lambda = float | Literal["auto"]
+
+# ---- selection -----------------------------------------------------------------------------------------------------
+
+Strategy = Literal["sift", "itl", "nearest", "nearest-failure", "mmr", "hull", "uncertainty", "uniform"]
+Query = Literal["windows", "first"]
+
+STRATEGY: Strategy = "sift"
+N = 20
+K = 200
+RELEVANCE = 0.5
+QUERY: Query = "windows"
+
 PAPER_LAMBDA = 0.01
 VETTED_LAMBDA = {"minilm": 1.0}
 
-# by model, the best way first, then the other
-VETTED_TRAINING = {
-    "embedded": (
-        {"method": "lora", "rank": 32, "rslora": False, "vocabulary": "lora", "lr": 2.5e-3, "warm_down": 0.1},
-        {"method": "full", "vocabulary": "off", "lr": 1e-4, "warm_down": 1.0},
-    )
-}
 
+def lambda_for(embedder: str | None) -> float:
+    """SIFT's lambda: the value vetted for this embedder, else the paper's."""
+    return VETTED_LAMBDA.get(embedder or "", PAPER_LAMBDA)
+
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+Method = Literal["lora", "full", "in-context"]
+
+METHOD: Method = "lora"
 # 5e-5 is the papers' rate for full fine-tuning; ten times that for LoRA is a common choice and ours, not a paper's
 LEARNING_RATE = {"full": 5e-5, "lora": 5e-4}
 RANK = 16
 
 
-def training_for(model: str, method: str | None) -> dict:
-    """method, rank, rslora, vocabulary, lr and warm_down for a model, where the user names none of them or only the
-    method; in-context trains nothing."""
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How the weights are trained. None: not a setting of this method.
+
+    method     lora, full or in-context (which trains nothing)
+    rank, rslora, vocabulary  see finetuning.lora.LoraLearner
+    lr, warm_down  Adam's learning rate, and that of a prompt's last step relative to its first
+    """
+
+    method: str
+    rank: int | None = None
+    rslora: bool | None = None
+    vocabulary: str | None = None
+    lr: float | None = None
+    warm_down: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+# by model, the best way first, then the other
+VETTED_TRAINING: dict[str, tuple[Training, ...]] = {
+    "embedded": (
+        Training("lora", rank=32, rslora=False, vocabulary="lora", lr=2.5e-3, warm_down=0.1),
+        Training("full", vocabulary="off", lr=1e-4, warm_down=1.0),
+    )
+}
+
+
+def training_for(model: str, method: str | None = None, **asked: Any) -> Training:
+    """The settings for a model: as asked for, where that is not None, else as vetted for the model, else the general
+    ones. What is no setting of the method is ignored. Raises ConfigError for an unknown method."""
+    chosen = _vetted(model, method)
+    given = {name: value for name, value in asked.items() if value is not None and getattr(chosen, name) is not None}
+    return replace(chosen, **given)
+
+
+def _vetted(model: str, method: str | None) -> Training:
     for vetted in VETTED_TRAINING.get(model, ()):
-        if method in (None, vetted["method"]):
-            return dict(vetted)
-    chosen = method or "lora"
+        if method in (None, vetted.method):
+            return vetted
+    chosen = method or METHOD
+    if chosen not in get_args(Method):
+        raise ConfigError(f"unknown method {chosen!r}", "methods: " + ", ".join(get_args(Method)))
     if chosen == "in-context":
-        return {"method": chosen}
-    rank = {"rank": RANK, "rslora": False} if chosen == "lora" else {}
-    return {"method": chosen, **rank, "vocabulary": "off", "lr": LEARNING_RATE[chosen], "warm_down": 1.0}
+        return Training(chosen)
+    lora = {"rank": RANK, "rslora": False} if chosen == "lora" else {}
+    return Training(chosen, **lora, vocabulary="off", lr=LEARNING_RATE[chosen], warm_down=1.0)  # type: ignore[arg-type]
+
+
+# ---- scoring -------------------------------------------------------------------------------------------------------
+
+SPLIT = 0.5
+SCORE_AT = (0, 1, 2, 5, 10, 20, 50)
+SCORE_DTYPE = "float32"
+GUARD_PART = 0.5
+GUARD_MARGIN = 0.01
+
+# ---- generation ----------------------------------------------------------------------------------------------------
+
+MAX_NEW_TOKENS = 128
+
+
+def named_model(name: str | Path) -> str:
+    """A model's name as the settings know it: "embedded" also for the folder of the model that ships."""
+    return "embedded" if str(name).rstrip("/").endswith("ttft/assets/embedded-lm") else str(name)

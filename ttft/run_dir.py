@@ -21,8 +21,12 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import TypeVar
 
 from ttft.errors import ConfigError, DiskFull, TtftError
+from ttft.records import Result, Selection
+
+Record = TypeVar("Record", Result, Selection)
 
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.arrow"
@@ -179,6 +183,21 @@ def read_lines(path: Path) -> list[dict]:
         except ValueError as error:
             raise TtftError(
                 f"{path}:{number} is not JSON: {error}", "the file was changed by hand or damaged"
+            ) from None
+    return records
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """The records of a JSON-lines file as Results or Selections; [] if there is no file. Raises TtftError that names
+    file and line."""
+    records = []
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            records.append(kind(**line))
+        except TypeError as error:
+            raise TtftError(
+                f"{path}:{number} is not a {kind.__name__} record: {error}",
+                "the file was changed by hand, or written by another version of ttft",
             ) from None
     return records
 

@@ -128,6 +128,23 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep transformers' notices and progress bars off the terminal inside; afterwards they are as they were."""
+    import transformers
+
+    log = transformers.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+
+
 def pick_device(name: str) -> str:
     """'auto' -> cuda where there is one, else cpu; anything else is checked. Raises ConfigError."""
     import torch
@@ -156,12 +173,18 @@ def has_bf16(device: str) -> bool:
 
 
 def pick_dtype(name: str, device: str) -> Any:
-    """'auto' -> torch.bfloat16 where the hardware has it, else torch.float32; or the dtype of that name."""
+    """'auto' -> torch.bfloat16 where the hardware has it, else torch.float32; or the dtype of that name.
+
+    Raises ConfigError for another name.
+    """
     import torch
 
     if name == "auto":
         return torch.bfloat16 if has_bf16(device) else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if name not in known:
+        raise ConfigError(f"unknown dtype {name!r}", "dtypes: auto, " + ", ".join(known))
+    return known[name]
 
 
 def autocast(device_type: str, dtype: Any) -> contextlib.AbstractContextManager:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic_core import PydanticUndefined
 
 from ttft.config.backend import BackendFields
 from ttft.config.base import Config
@@ -17,20 +19,45 @@ KEYS_OF_CLI = {"config", "sets", "dry_run"}
 
 
 def option(config: type[Config], field: str, *names: str) -> Any:
-    """A flag whose help is the docstring of the field it sets, and its choices, where it has some."""
-    info = config.model_fields[field]
-    choices = [
-        c
-        for part in (info.annotation, *get_args(info.annotation))
-        if get_origin(part) is Literal
-        for c in get_args(part)
-    ]
+    """A flag for a field: the field's docstring with its default is the help, its choices are the placeholder."""
     names = names or ("--" + field.replace("_", "-"),)
-    return typer.Option(*names, help=info.description, metavar="|".join(choices) or None)
+    return typer.Option(*names, help=_help(config, field, names[0]), metavar=_metavar(config, field))
 
 
 def argument(config: type[Config], field: str, name: str) -> Any:
-    return typer.Argument(metavar=name, help=config.model_fields[field].description, show_default=False)
+    return typer.Argument(metavar=name, help=_help(config, field, ""), show_default=False)
+
+
+def _help(config: type[Config], field: str, flag: str) -> str:
+    info = config.model_fields[field]
+    text = (info.description or "").replace("[", "\\[")  # or it would be taken for markup
+    default = info.default
+    if default is None or default is False or default is PydanticUndefined or default in ((), []):
+        return text
+    if default is True:
+        default = flag.split("/")[0].lstrip("-")
+    return f"{text} [dim]\\[default: {default}][/dim]"
+
+
+def _metavar(config: type[Config], field: str) -> str | None:
+    """What may be given: the choices of a field that has some, after the type of any other value it takes."""
+    choices: list[str] = []
+    for part in _parts(config.model_fields[field].annotation):
+        if get_origin(part) is Literal:
+            choices += get_args(part)
+        elif part in (int, float):
+            choices.append(part.__name__.upper())
+    literal = any(not choice.isupper() for choice in choices)
+    return "|".join(choices) if literal else None
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """The members of a union, without what is annotated to them."""
+    if get_origin(annotation) is Annotated:
+        return _parts(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [part for member in get_args(annotation) for part in _parts(member)]
+    return [annotation]
 
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of options (see configs/).")]
@@ -42,6 +69,7 @@ Prompts = Annotated[str | None, option(SelectConfig, "prompts", "--prompts", "-p
 PromptText = Annotated[str | None, option(SelectConfig, "prompt")]
 MaxPrompts = Annotated[int | None, option(SelectConfig, "max_prompts")]
 Embedder = Annotated[str | None, option(IndexConfig, "embedder", "--embedder", "-e")]
+OwnEmbedder = Annotated[str | None, option(SelectConfig, "embedder", "--embedder", "-e")]
 Strategy = Annotated[str | None, option(SelectConfig, "strategy")]
 N = Annotated[int | None, option(SelectConfig, "n", "-n")]
 K = Annotated[str | None, option(SelectConfig, "k", "-k")]
@@ -51,6 +79,7 @@ Alpha = Annotated[float | None, option(SelectConfig, "alpha")]
 Policy = Annotated[str | None, option(SelectConfig, "policy")]
 Model = Annotated[str | None, option(TuningFields, "model", "--model", "-m")]
 Method = Annotated[str | None, option(TuningFields, "method")]
+StartFrom = Annotated[str | None, option(TuningFields, "start_from")]
 Rank = Annotated[int | None, option(TuningFields, "rank")]
 Vocabulary = Annotated[str | None, option(TuningFields, "vocabulary")]
 LearningRate = Annotated[float | None, option(TuningFields, "lr")]

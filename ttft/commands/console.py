@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.text import Text
 
 from ttft.config.base import Config
+from ttft.progress import Progress
+
+EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
 
 def say(text: str) -> None:
@@ -24,16 +39,86 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+class Display:
+    """Shows `Progress`: a bar per stage on a terminal, elsewhere a line at most every 30 seconds. On standard error.
+
+    An object of this class is what the library's `on_progress` wants: it is called.
+    """
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self.terminal = console.is_terminal
+        columns = (
+            TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(), _Rate(),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[detail]}"),
+        )  # fmt: skip
+        self.bars = Bars(*columns, console=console, disable=not self.terminal, transient=True)
+        self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, tuple[float, int]] = {}
+        self._told = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        if self.terminal:
+            self._show(progress)
+        now = time.monotonic()
+        _, before = self._began.setdefault(progress.stage, (now, progress.done))
+        if not self.terminal and now - self._told >= EVERY:
+            self._told = now
+            note(_line(progress, progress.done - before, now - self._began[progress.stage][0]))
+
+    def _show(self, progress: Progress) -> None:
+        if progress.stage not in self._tasks:
+            for task in self._tasks.values():
+                self.bars.remove_task(task)
+            self._tasks = {progress.stage: self.bars.add_task(progress.stage, total=None, detail="", unit="")}
+        self.bars.update(
+            self._tasks[progress.stage], completed=progress.done, total=progress.total, detail=progress.detail,
+            unit=progress.unit,
+        )  # fmt: skip
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is drawn inside, so that something else can be printed."""
+        self.bars.stop()
+        try:
+            yield
+        finally:
+            self.bars.start()
+
+
+class _Rate(ProgressColumn):
+    """Units a second, over the last of them."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields.get("unit", "")
+        return Text(f"{unit}, {task.speed:.3g}/s" if task.speed else unit, style="progress.data.speed")
+
+
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """A progress display on standard error that leaves nothing behind, and is silent when that is no terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("eta"), TimeRemainingColumn(compact=True),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as display:
+def progress() -> Iterator[Display]:
+    """A display that leaves nothing behind on a terminal."""
+    display = Display()
+    with display.bars:
         yield display
+
+
+def _line(progress: Progress, done: int, seconds: float) -> str:
+    of = "" if progress.total is None else f" of {progress.total:,}"
+    words = [f"{progress.stage}: {progress.done:,}{of} {progress.unit}"]
+    words += [progress.detail] if progress.detail else []
+    if done > 0 and seconds > 0:
+        rate = done / seconds
+        words.append(f"{rate:.3g}/s")
+        if progress.total is not None:
+            words.append(f"about {clock((progress.total - progress.done) / rate)} left")
+    return ", ".join(words)
+
+
+def clock(seconds: float) -> str:
+    """A time as h:mm:ss."""
+    whole = max(0, round(seconds))
+    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
 
 
 def show_plan(config: Config, files: list[Path]) -> None:

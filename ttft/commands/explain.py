@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ttft.commands.texts import first_line, sparkline
 from ttft.records import Document, Prompt, Selection
 
 if TYPE_CHECKING:
-    from ttft.commands.selecting import Selector
     from ttft.selection.redundancy import Redundancy
-
-BLOCKS = "▁▂▃▄▅▆▇█"
+    from ttft.tuner.results import ChosenTexts
+    from ttft.tuner.selector import Selector
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,18 @@ class Side:
         return known | {"distinct_texts": texts} | self.redundancy.to_json()
 
 
-def sides(selector: Selector, prompt: Prompt, selection: Selection) -> tuple[Side, Side]:
+def sides(selector: Selector, prompt: Prompt, chosen: ChosenTexts) -> tuple[Side, Side]:
     """The given choice, and the nearest neighbours: as many, under the same lambda."""
-    nearest = selector.nearest(prompt.id, prompt.text, len(selection.ids), selection.parameters["lambda_"])
-    return _side(selector, selection), _side(selector, nearest)
+    lambda_ = chosen.selection.parameters["lambda_"]
+    nearest = selector.nearest(prompt.id, prompt.text, len(chosen.ids), lambda_)
+    return _side(selector, chosen.selection), _side(selector, nearest)
 
 
 def _side(selector: Selector, selection: Selection) -> Side:
     from ttft.selection.redundancy import redundancy
 
     vectors = selector.index.vectors(selection.ids)
-    return Side(
-        selection.strategy, selection, selector.index.documents(selection.ids), redundancy(vectors, selection.ids)
-    )
+    return Side(selection.strategy, selection, selector.documents(selection), redundancy(vectors, selection.ids))
 
 
 def show(prompt: Prompt, both: tuple[Side, Side]) -> None:
@@ -50,8 +49,6 @@ def show(prompt: Prompt, both: tuple[Side, Side]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-    from ttft.commands.select import first_line
 
     console = Console(highlight=False)
     table = Table(
@@ -64,13 +61,13 @@ def show(prompt: Prompt, both: tuple[Side, Side]) -> None:
     for rank in range(max(len(side.documents) for side in both)):
         cells = [str(rank + 1)]
         for side in both:
-            cells += _cells(side, rank, first_line)
+            cells += _cells(side, rank)
         table.add_row(*map(Text, cells))
     console.print(table)
     console.print(_figures(both))
 
 
-def _cells(side: Side, rank: int, first_line) -> list[str]:  # type: ignore[no-untyped-def]
+def _cells(side: Side, rank: int) -> list[str]:
     if rank >= len(side.documents):
         return ["", ""]
     before = side.selection.ids[:rank]
@@ -78,7 +75,7 @@ def _cells(side: Side, rank: int, first_line) -> list[str]:  # type: ignore[no-u
     return [f"{side.selection.cosines[rank]:.2f}", again + first_line(side.documents[rank].text)]
 
 
-def _figures(both: tuple[Side, Side]):  # type: ignore[no-untyped-def]
+def _figures(both: tuple[Side, Side]) -> Any:
     from rich import box
     from rich.table import Table
 
@@ -100,10 +97,3 @@ def _figures(both: tuple[Side, Side]):  # type: ignore[no-untyped-def]
     for name, cells in rows.items():
         table.add_row(name, *cells)
     return table
-
-
-def sparkline(values: list[float], low: float, width: int = 24) -> str:
-    """A falling curve in block characters, from its first value down to `low`; a long one is thinned to `width`."""
-    thinned = values[:: max(1, -(-len(values) // width))]
-    height = values[0] - low
-    return "".join(BLOCKS[round((v - low) / height * (len(BLOCKS) - 1))] if height > 0 else BLOCKS[-1] for v in thinned)

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ttft.commands.console import show_plan
+from ttft.commands.console import say, show_plan
+from ttft.commands.prompts import load_prompts, make_tuner
+from ttft.commands.texts import first_line
 from ttft.config.select import SelectConfig
-from ttft.records import Document, Prompt, Selection
+from ttft.records import Prompt
+
+if TYPE_CHECKING:
+    from ttft.tuner.results import ChosenTexts
+
+REASONS = {
+    "n": "all asked for", "pool": "the pool is used up", "uncertainty": "the adaptive rule stopped",
+    "gain": "the policy expects too little of further steps",
+}  # fmt: skip
 
 
 def run(config: SelectConfig, *, dry_run: bool = False) -> None:
@@ -15,43 +27,28 @@ def run(config: SelectConfig, *, dry_run: bool = False) -> None:
     if dry_run:
         show_plan(config, [])
         return
-    from pathlib import Path
-
     from ttft.vector_index.manifest import read_manifest
 
-    read_manifest(Path(config.index))
-    from ttft import runtime
-    from ttft.commands import explain
-    from ttft.commands.selecting import Selector, load_prompts
-
+    read_manifest(Path(config.index))  # a wrong folder is said before anything is loaded
     prompts = load_prompts(config)
-    runtime.quiet_libraries()
-    runtime.setup(config.seed)
-    device = runtime.pick_device(config.device)
-    selector = Selector(config, device, runtime.pick_dtype(config.dtype, device))
+    tuner = make_tuner(config)
     for prompt in prompts:
-        selection = selector.select(prompt.id, prompt.text)
-        documents = selector.index.documents(selection.ids)
+        chosen = tuner.select(prompt)
         if config.explain:
-            both = explain.sides(selector, prompt, selection)
+            from ttft.commands import explain
+
+            both = explain.sides(tuner.selector, prompt, chosen)
             if sys.stdout.isatty():
                 explain.show(prompt, both)
             else:
-                print(json.dumps({"prompt_id": prompt.id} | {side.name: side.to_json() for side in both}), flush=True)
+                say(json.dumps({"prompt_id": prompt.id} | {side.name: side.to_json() for side in both}))
         elif sys.stdout.isatty():
-            _print_table(prompt, selection, documents)
+            _print_table(prompt, chosen)
         else:
-            _print_json(selection, documents, config.texts)
+            say(json.dumps(chosen.to_json(texts=config.texts), ensure_ascii=False))
 
 
-def _print_json(selection: Selection, documents: list[Document], texts: bool) -> None:
-    record = selection.to_json() | {"sources": [d.source for d in documents]}
-    if texts:
-        record["texts"] = [d.text for d in documents]
-    print(json.dumps(record, ensure_ascii=False), flush=True)
-
-
-def _print_table(prompt: Prompt, selection: Selection, documents: list[Document]) -> None:
+def _print_table(prompt: Prompt, chosen: ChosenTexts) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -61,26 +58,14 @@ def _print_table(prompt: Prompt, selection: Selection, documents: list[Document]
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("subset", no_wrap=True, max_width=20)
     table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
-    rows = zip(selection.scores, selection.sigma[1:], documents, strict=True)
+    rows = zip(chosen.scores, chosen.sigma[1:], chosen.documents, strict=True)
     for rank, (score, sigma, document) in enumerate(rows, 1):
         table.add_row(str(rank), f"{score:.4f}", f"{sigma:.4f}", Text(document.subset), Text(first_line(document.text)))
     console = Console()
     console.print(table)
-    reason = {
-        "n": "all asked for", "pool": "the pool is used up", "uncertainty": "the adaptive rule stopped",
-        "gain": "the policy expects too little of further steps",
-    }  # fmt: skip
-    distinct = len(set(selection.ids))
-    pool = selection.pool
+    pool = chosen.selection.pool
     among = f"; pool of {pool['rows']}: {pool['copies']} copies, {pool['near']} near copies" if pool else ""
     console.print(
-        f"{len(selection.ids)} picks, {distinct} distinct; "
-        f"sigma {selection.sigma[0]:.4f} -> {selection.sigma[-1]:.4f}; "
-        f"{reason[selection.stopped_because]}{among}"
+        f"{len(chosen.ids)} picks, {len(set(chosen.ids))} distinct; sigma {chosen.sigma[0]:.4f} -> "
+        f"{chosen.sigma[-1]:.4f}; {REASONS[chosen.stopped_because]}{among}"
     )
-
-
-def first_line(text: str) -> str:
-    """The first line that holds something, with control characters made visible as spaces."""
-    line = next((part for part in text.split("\n") if part.strip()), "")
-    return "".join(c if c.isprintable() else " " for c in line.strip())

@@ -37,7 +37,8 @@ class Config(BaseModel):
         layers = [(read_yaml(file), str(file))] if file else []
         layers.append((dict(parse_set(s) for s in sets or []), "--set"))
         layers.append(({k: v for k, v in (flags or {}).items() if v is not None}, "the command line"))
-        for layer, name in layers:
+        for given, name in layers:
+            layer = {cls._field(key): value for key, value in given.items()}
             for key in layer:
                 if key not in cls.model_fields:
                     raise cls._unknown(key, name)
@@ -47,6 +48,11 @@ class Config(BaseModel):
             return cls(**values)
         except ValidationError as error:
             raise ConfigError("\n".join(cls._explain(e, origin) for e in error.errors())) from None
+
+    @classmethod
+    def _field(cls, key: str) -> str:
+        """The field that a key names: "lambda" is no name for one in Python, so its field is lambda_."""
+        return key + "_" if key + "_" in cls.model_fields else key
 
     @classmethod
     def _unknown(cls, key: str, where: str) -> ConfigError:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from ttft import defaults
 from ttft.config.backend import BackendFields
 from ttft.config.tuning import TuningFields
 from ttft.jobs import JobText
@@ -15,9 +16,6 @@ from ttft.jobs import JobText
 class FinetuneEvalConfig(TuningFields, BackendFields):
     """Prompts -> chosen texts -> fine-tuned model -> bits per byte, in a run folder."""
 
-    method: Literal["lora", "full", "in-context"] | None = None  # type: ignore[assignment]  # scoring knows one more
-    """LoRA on the projections, all weights, or in-context: the texts stand before the prompt, nothing is trained.
-    Default: vetted for the embedded model, else lora."""
     out: str
     """Folder of the run; running the same command again does only what is missing there."""
     job: JobText | None = None
@@ -26,18 +24,18 @@ class FinetuneEvalConfig(TuningFields, BackendFields):
     """Steps for all prompts together, each where it promises most (by --policy, or by SIFT's variance); n for one."""
     score: Literal["whole", "suffix"] = "whole"
     """whole: the scored text also retrieves (the papers' setting). suffix: a prefix retrieves, the rest is scored."""
-    split: float = Field(0.5, gt=0, lt=1)
+    split: float = Field(defaults.SPLIT, gt=0, lt=1)
     """With suffix: the share of characters that is the prefix."""
     guard: bool = False
     """With suffix: keep the base where the update made the prefix less likely."""
     mix: bool = False
     """With suffix: keep of the update the share (0, 1/4 to 1) under which the prefix is most likely."""
-    guard_part: float = Field(0.5, gt=0, le=1)
+    guard_part: float = Field(defaults.GUARD_PART, gt=0, le=1)
     """The share of the prefix, its last part, that judges the update: it is most like the suffix."""
-    guard_margin: float = Field(0.01, ge=0, lt=1)
+    guard_margin: float = Field(defaults.GUARD_MARGIN, ge=0, lt=1)
     """The share of the base's nats on it that an update must save to be kept; the chosen texts flatter the prefix.
     Chosen on 120 validation documents that are not reported: the largest that costs at most a tenth of the gain."""
-    score_at: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50)
+    score_at: tuple[int, ...] = defaults.SCORE_AT
     """Steps (in-context: texts) after which a prompt is scored; 0 (the base) and a prompt's last always are."""
     save_adapters: str | None = None
     """Folder for each prompt's LoRA adapter in PEFT's format, a folder each by the prompt's id. A guard changes nothing
@@ -71,8 +69,8 @@ class FinetuneEvalConfig(TuningFields, BackendFields):
 
     @model_validator(mode="after")
     def _adapters_are_of_lora(self) -> Self:
-        if self.save_adapters is not None and self.training()["method"] != "lora":
-            raise ValueError(f"save_adapters needs LoRA: method {self.training()['method']} leaves no adapter")
+        if self.save_adapters is not None and self.training().method != "lora":
+            raise ValueError(f"save_adapters needs LoRA: method {self.training().method} leaves no adapter")
         return self
 
     def adapters(self) -> Path | None:

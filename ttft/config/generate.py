@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from ttft import defaults
 from ttft.config.tuning import TuningFields
 
 SAMPLING = ("temperature", "top_k", "top_p")
@@ -14,7 +15,7 @@ SAMPLING = ("temperature", "top_k", "top_p")
 class GenerateConfig(TuningFields):
     """Prompts -> chosen texts -> fine-tuned model -> its answers, on standard output."""
 
-    max_new_tokens: int = Field(128, ge=1)
+    max_new_tokens: int = Field(defaults.MAX_NEW_TOKENS, ge=1)
     """Longest answer in tokens; it ends sooner at the model's end token."""
     do_sample: bool = False
     """Draw the tokens; else always the likeliest."""

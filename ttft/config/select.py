@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ttft import defaults
 from ttft.config.index import CorpusFields, EffortFields
-from ttft.defaults import PAPER_LAMBDA, VETTED_LAMBDA
 
 
 class SelectionFields(CorpusFields, EffortFields):
@@ -25,16 +25,16 @@ class SelectionFields(CorpusFields, EffortFields):
     """Use only the first piece of at most this many characters of each prompt."""
     embedder: str | None = None
     """The index's own encoder; naming another than the index was made with is an error."""
-    strategy: Literal["sift", "itl", "nearest", "nearest-failure", "mmr", "hull", "uncertainty", "uniform"] = "sift"
+    strategy: defaults.Strategy = defaults.STRATEGY
     """How texts are chosen."""
-    n: int = Field(20, ge=0)
+    n: int = Field(defaults.N, ge=0)
     """Texts to choose, one gradient step each; the most, where a rule may stop sooner."""
-    k: Annotated[int, Field(ge=1)] | Literal["all"] = 200
+    k: Annotated[int, Field(ge=1)] | Literal["all"] = defaults.K
     """Nearest neighbours among which to choose; all: the whole index, in one pass for every text that sift takes."""
     lambda_: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
-    """SIFT's noise: small spreads, large stays near; auto: from each pool. Default: vetted for the embedder, else
-    0.01"""
-    relevance: float = Field(0.5, ge=0, le=1)
+    """SIFT's noise: small spreads, large stays near; auto: from each pool. Default: 1 with minilm, else the
+    paper's 0.01."""
+    relevance: float = Field(defaults.RELEVANCE, ge=0, le=1)
     """Of mmr: the weight of nearness against redundancy; 1 is nearest neighbours."""
     stop: Literal["never", "uncertainty", "calibrated"] | None = None
     """When SIFT ends before n: never, by the paper's rule (needs alpha), or by a policy of `ttft calibrate`."""
@@ -42,7 +42,7 @@ class SelectionFields(CorpusFields, EffortFields):
     """The paper's rule: stop when sigma_n > 1/(alpha n). Giving it means --stop uncertainty."""
     policy: str | None = None
     """File made by `ttft calibrate`: the gain to expect of a step. Giving it means --stop calibrated."""
-    query: Literal["windows", "first"] = "windows"
+    query: defaults.Query = defaults.QUERY
     """Long prompts: embed all their pieces (SIFT sums over them), or only the first, as the papers do."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:0, mps."""
@@ -88,10 +88,6 @@ class SelectionFields(CorpusFields, EffortFields):
     def rule(self) -> str:
         """Which stopping rule holds: never, uncertainty or calibrated."""
         return self.stop or ("uncertainty" if self.alpha is not None else "calibrated" if self.policy else "never")
-
-    def lambda_for(self, embedder: str) -> float | Literal["auto"]:
-        """lambda as asked for, else as vetted for this embedder, else the paper's."""
-        return self.lambda_ if self.lambda_ is not None else VETTED_LAMBDA.get(embedder, PAPER_LAMBDA)
 
 
 class SelectConfig(SelectionFields):

@@ -6,21 +6,26 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from ttft import defaults
 from ttft.config.select import SelectionFields
-from ttft.defaults import training_for
+from ttft.defaults import Training
 
 
 class TuningFields(SelectionFields):
     """What is trained on the chosen texts, and how."""
 
     model: str = "embedded"
-    """A causal language model: embedded (ships with ttft), a Hugging Face name or a folder."""
+    """A causal language model: embedded (ships with ttft), smollm2 (make smollm2), a Hugging Face name, a folder or a
+    .gguf file."""
     model_revision: str | None = None
     """Commit or branch of the model on the hub."""
     max_length: int | None = Field(None, ge=8)
-    """Window in tokens, of training texts and of scoring; default: the model's longest input."""
-    method: Literal["lora", "full"] | None = None
-    """LoRA on the projections, or all weights; default: vetted for the embedded model, else lora."""
+    """Window in tokens, of training texts and of scoring. Default: the model's longest input, at most 2048."""
+    method: defaults.Method | None = None
+    """LoRA on the projections, full (all weights), or in-context: the texts stand before the prompt and nothing is
+    trained. Default: lora."""
+    start_from: str | None = None
+    """A LoRA adapter in PEFT's format (a folder) that every prompt begins from, of any rank."""
     rank: int | None = Field(None, ge=1)
     """Rank of LoRA; default: vetted for the embedded model, else 16."""
     lora_alpha: float | None = Field(None, gt=0)
@@ -44,8 +49,13 @@ class TuningFields(SelectionFields):
             raise ValueError("method full trains the vocabulary anyway; leave --vocabulary out")
         return self
 
-    def training(self) -> dict:
-        """How the weights are trained, as asked for; where silent, what defaults.py says for this model."""
-        vetted = training_for(self.model, self.method)
-        asked = {name: getattr(self, name) for name in vetted if getattr(self, name) is not None}
-        return vetted | asked
+    @model_validator(mode="after")
+    def _a_start_is_trained_on(self) -> Self:
+        if self.start_from is not None and self.method == "in-context":
+            raise ValueError("start_from: method in-context trains nothing; leave it out")
+        return self
+
+    def training(self) -> Training:
+        """How the weights are trained, as asked for; where nothing is said, what defaults.py says for this model."""
+        asked = {name: getattr(self, name) for name in ("rank", "rslora", "vocabulary", "lr", "warm_down")}
+        return defaults.training_for(defaults.named_model(self.model), self.method, **asked)

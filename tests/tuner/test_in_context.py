@@ -10,7 +10,7 @@ import torch
 from small import byte_tokenizer, sentences, tiny_gpt2
 
 from ttft.evaluation import Encoded, context_room, encode, fed, score, spans, token_ids
-from ttft.in_context import contexts, fitting
+from ttft.tuner.in_context import contexts, fitting
 
 
 def texts(*lengths: int) -> list[list[int]]:

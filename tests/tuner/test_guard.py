@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ttft.finetuning.guard import GUARD, MIX, choose_scale
+from ttft.tuner.guard import GUARD, MIX, choose_scale
 
 
 def test_the_cheapest_scale_wins_and_ties_go_to_the_smaller():

@@ -1,0 +1,66 @@
+"""What the commands over prompts share: reading prompts, and the options of the library's `Tuner`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ttft.commands.console import note
+from ttft.config.select import SelectionFields
+from ttft.config.tuning import TuningFields
+from ttft.errors import CorpusError
+from ttft.records import Prompt
+
+if TYPE_CHECKING:
+    from ttft.tuner.session import Tuner
+
+SELECTION = (
+    "index", "embedder", "strategy", "n", "lambda_", "alpha", "policy", "relevance", "query", "nprobe", "ef_search",
+    "device", "dtype", "seed", "trust_remote_code",
+)  # fmt: skip
+TRAINING = (
+    "model", "model_revision", "max_length", "method", "rank", "lora_alpha", "rslora", "vocabulary", "lr", "warm_down",
+    "reuse", "slots", "start_from",
+)  # fmt: skip
+"""Options that the Tuner calls by the same names."""
+
+
+def load_prompts(config: SelectionFields) -> list[Prompt]:
+    """The prompts of --prompt, --prompts or, with neither, of standard input. Raises CorpusError when there is none."""
+    from ttft.corpus.problems import Problems
+    from ttft.corpus.sources import read_prompts
+
+    if config.prompt is not None:
+        return [Prompt("prompt", config.prompt)]
+    if config.prompts in (None, "-") and sys.stdin is None:
+        raise CorpusError("there is no prompt: standard input is closed", "give --prompt TEXT or --prompts FILE")
+    if config.prompts is None and sys.stdin.isatty():
+        note("reading the prompt from the keyboard; end it with Ctrl-D (or give --prompt TEXT, --prompts FILE)")
+    problems = Problems()
+    prompts = read_prompts(
+        config.prompts or "-", text_field=config.text_field, subset_field=config.subset_field, subsets=config.subsets,
+        max_prompts=config.max_prompts, max_chars=config.max_prompt_chars, problems=problems,
+    )  # fmt: skip
+    for line in problems.summary():
+        note(line)
+    return prompts
+
+
+def tuner_options(config: SelectionFields) -> dict[str, Any]:
+    """The arguments of `Tuner` that a configuration stands for; plain values, so that they can be sent to workers."""
+    names = SELECTION + (TRAINING if isinstance(config, TuningFields) else ())
+    rule = "calibrated" if config.rule() == "calibrated" else "never"
+    return {name: getattr(config, name) for name in names} | {
+        "k": None if config.k == "all" else config.k,
+        "stop": rule,
+    }
+
+
+def make_tuner(config: SelectionFields, **more: Any) -> Tuner:
+    """The session of a command, in this process."""
+    from ttft import runtime
+    from ttft.tuner.session import Tuner
+
+    runtime.quiet_libraries()
+    runtime.setup(config.seed)
+    return Tuner(**tuner_options(config), **more, on_note=note)

@@ -1,0 +1,121 @@
+"""Prompts -> answers: select, learn, let the tuned model go on from the prompt, forget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+
+from ttft import defaults
+from ttft.errors import ConfigError
+from ttft.evaluation import prefix_token, token_ids
+from ttft.finetuning.engine import GoOn, Trace
+from ttft.progress import OnNote, ignore
+from ttft.records import Prompt, Selection
+from ttft.runtime import Timer
+from ttft.tuner.learners import Learner, Lesson
+from ttft.tuner.results import Answer
+from ttft.tuner.scoring import StepCount
+from ttft.tuner.selector import Selector
+
+Stream = Callable[[str, str], Any]
+"""Called with a prompt's id and "base" or "tuned" when an answer begins; returns transformers' streamer for it."""
+
+
+class Generator:
+    """Answers prompts under one set of generation options.
+
+    compare  answer with the base model, too, before the tuned one
+    seed     of sampling: set anew for every answer, so that an answer does not depend on the prompts before it
+    options  those of transformers' `generate`, by their names; max_new_tokens is 128 where it is not given
+    Raises ConfigError where max_new_tokens leaves no room for a prompt.
+    """
+
+    def __init__(
+        self, selector: Selector, learner: Learner, *, compare: bool = False, seed: int = 0,
+        stream: Stream | None = None, on_note: OnNote = ignore, **options: Any,
+    ) -> None:  # fmt: skip
+        self.selector, self.learner, self.compare, self.seed = selector, learner, compare, seed
+        self.stream, self.on_note = stream, on_note
+        if options.get("num_return_sequences", 1) != 1:
+            raise ConfigError("num_return_sequences: a prompt has one answer", "ask several times, with other seeds")
+        self.options = {"num_beams": 1, "use_cache": True, "max_new_tokens": defaults.MAX_NEW_TOKENS} | options
+        self.new = int(self.options["max_new_tokens"])
+        if self.new >= learner.window:
+            raise ConfigError(
+                f"max_new_tokens {self.new} leaves no room for a prompt in the {learner.window} tokens that "
+                f"{learner.name} reads",
+                f"ask for fewer: --max-new-tokens {learner.window // 2}",
+            )
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """A prompt's tokens as in scoring, one prefix token first; the last of them where the window has no more
+        room, which is noted."""
+        tokenizer, window = self.learner.tokenizer, self.learner.window
+        room = window - self.new
+        ids = [prefix_token(tokenizer), *token_ids(tokenizer, prompt.text)]
+        if len(ids) > room:
+            self.on_note(
+                f"prompt {prompt.id} has {len(ids) - 1} tokens; the model goes on from the last {room}, which with "
+                f"{self.new} new ones fill its window of {window}"
+            )
+        return ids[-room:]
+
+    def answers(
+        self, prompts: Iterable[tuple[Prompt, list[int]]], *, counter: StepCount | None = None,
+        go_on: GoOn | None = None,
+    ) -> Iterator[Answer]:  # fmt: skip
+        """Answer each prompt (with its tokens, as `encode` gives them) as soon as it is tuned."""
+        going: dict[str, tuple[list[int], Selection, Lesson]] = {}
+
+        def lessons() -> Iterator[Lesson]:
+            for prompt, ids in prompts:
+                selection = self.selector.select(prompt.id, prompt.text)
+                if counter is not None:
+                    counter.chosen(selection)
+                lesson = Lesson(prompt.id, self.selector.texts(selection), selection.cosines)
+                going[prompt.id] = ids, selection, lesson
+                yield lesson
+
+        step = counter.step if counter is not None else None
+        for trace in self.learner.learn(lessons(), on_step=step, go_on=go_on):
+            answer = self._answer(trace, *going.pop(trace.key))
+            if counter is not None:
+                counter.end(trace.key, len(trace.losses))
+            yield answer
+
+    def _answer(self, trace: Trace, ids: list[int], selection: Selection, lesson: Lesson) -> Answer:
+        seconds = selection.seconds | {"train": trace.seconds["train"]}
+        if trace.failed:
+            return Answer(
+                trace.key, None, selection.ids, len(trace.losses), seconds=_rounded(seconds), failed=trace.failed
+            )
+        if self.learner.trains:
+            self.on_note(f"{trace.key}: fine-tuned on {len(trace.losses)} texts in {trace.seconds['train']:.1f} s")
+        timer, made = Timer(self.learner.device), {}
+        context = self.learner.before(lesson, self.learner.window - self.new - len(ids))
+        for name, scale in [("base", 0.0)] * self.compare + [("tuned", 1.0)]:
+            streamer = self.stream(trace.key, name) if self.stream is not None else None
+            fed = [ids[0], *context, *ids[1:]] if name == "tuned" and context else ids
+            with timer(name), self.learner.scoring(trace.slot, scale) as model:
+                made[name] = self._generate(model, fed, streamer)
+        return Answer(
+            trace.key, made["tuned"], selection.ids, len(trace.losses), base=made.get("base"),
+            seconds=_rounded(seconds | timer.seconds),
+        )  # fmt: skip
+
+    def _generate(self, model: Any, ids: list[int], streamer: Any) -> str:
+        """The text after `ids`. The caller's random state is left as it was."""
+        device = torch.device(self.learner.device)
+        options = self.options | ({"streamer": streamer} if streamer is not None else {})
+        inputs = torch.tensor([ids], device=device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            made = model.generate(inputs, attention_mask=torch.ones_like(inputs), **options)
+        tokens = getattr(made, "sequences", made)[0, len(ids) :]
+        return self.learner.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in seconds.items()}

@@ -1,0 +1,90 @@
+"""First, do no harm: how much of an update to keep, by what it does to text that is known.
+
+An update made of retrieved texts helps most prompts and harms some. In suffix scoring the prefix is known: its
+likelihood under the tuned model, against that under the base, is evidence for what the update will do to the suffix.
+`--guard` weighs two candidates, all of the update (scale 1) and none (scale 0); `--mix` also scales between them, the
+trained parameters' distance from their start times the scale. Ours, not a paper's; PonderTTT (arXiv 2601.00894) gates
+updates by a loss in a like way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ttft import defaults
+from ttft.errors import ConfigError
+from ttft.evaluation import Encoded, Score, encode, split_prompt
+
+GUARD = (0.0, 1.0)
+MIX = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def choose_scale(nats: Mapping[float, float], margin: float = 0.0) -> float:
+    """The scale whose known text costs fewest nats; 0 unless that is less than (1 - margin) of the base's nats.
+
+    nats    by scale, of the same known text; 0 must be among them. Of equals the smaller scale is taken
+    margin  share of the base's nats that the update must save. Nats that are not finite are never chosen
+    """
+    finite = {scale: value for scale, value in nats.items() if math.isfinite(value)}
+    best = min(sorted(finite), key=finite.__getitem__, default=0.0)
+    return best if finite.get(best, math.inf) < (1.0 - margin) * nats[0.0] else 0.0
+
+
+@dataclass(frozen=True)
+class Guard:
+    """How an update is judged.
+
+    mix     also scales between the base and the whole update
+    part    the share of the prefix, its last part, that judges
+    margin  see `choose_scale`
+    Raises ConfigError for a part or margin outside 0 to 1.
+    """
+
+    mix: bool = False
+    part: float = defaults.GUARD_PART
+    margin: float = defaults.GUARD_MARGIN
+
+    def __post_init__(self) -> None:
+        if not 0 < self.part <= 1 or not 0 <= self.margin < 1:
+            raise ConfigError(f"guard: part {self.part}, margin {self.margin}", "0 < part <= 1 and 0 <= margin < 1")
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        return MIX if self.mix else GUARD
+
+    def known(self, tokenizer: Any, prefix: str) -> Encoded:
+        """The last part of a prefix, conditioned on what stands before it."""
+        before, last = split_prompt(prefix, 1.0 - self.part)
+        return encode(tokenizer, last, before)
+
+    def judge(
+        self, known: Encoded, scored: Mapping[float, Score], answer: Encoded,
+        score: Callable[[float, Encoded], Score],
+    ) -> Verdict:  # fmt: skip
+        """Weigh an update by the known text, and score the answer at the scale that wins.
+
+        scored  the answer's scores that are there already, by scale: those of the base (0) and of the update (1)
+        score   scores a text under the update times a scale
+        """
+        nats = {scale: score(scale, known).nats for scale in self.scales}
+        chosen = choose_scale(nats, self.margin)
+        at_chosen = scored[chosen] if chosen in scored else score(chosen, answer)
+        if not math.isfinite(at_chosen.nats):
+            chosen, at_chosen = 0.0, scored[0.0]
+        return Verdict(chosen, nats, at_chosen)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a guard saw and chose for a prompt: nats of the known text by scale, and the answer's score at the chosen
+    scale."""
+
+    scale: float
+    known: dict[float, float]
+    answer: Score
+
+    def to_json(self) -> dict:
+        return {"scale": self.scale, "known": {str(scale): round(nats, 4) for scale, nats in self.known.items()}}

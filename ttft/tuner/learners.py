@@ -1,0 +1,196 @@
+"""How a prompt learns from its texts: by gradient steps on an adapter or on all weights, or by reading them.
+
+Both learners have the same calls, so that whatever scores or generates need not know which one it has:
+
+    learn(lessons)       a Trace per prompt as they end; until the next is asked for, the trace's slot holds its update
+    scoring(slot)        the model with the update of a slot, as a context
+    before(lesson, room) tokens that stand in front of the prompt: the texts, where they are read and not trained on
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ttft.defaults import Training
+from ttft.evaluation import Encoded, Score, context_room, prefix_token, token_ids
+from ttft.finetuning.engine import GoOn, PromptTexts, Trace, finetune_prompts
+from ttft.finetuning.full import FullLearner
+from ttft.finetuning.lora import LoraLearner
+from ttft.runtime import Timer
+from ttft.tuner.in_context import SEPARATOR, contexts
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one prompt learns from: texts in training order, and the cosine of each to the prompt.
+
+    encoded  what is scored of the prompt; None where nothing is
+    """
+
+    key: str
+    texts: Sequence[str]
+    cosines: Sequence[float]
+    encoded: Encoded | None = None
+
+
+Score1 = Callable[[Any, Encoded, Sequence[int]], Score]
+"""Scores a text under a model, with the tokens of a context in front of it."""
+
+
+class Learner(Protocol):
+    """See the module. name and revision: the model as it was asked for; window: tokens of a row."""
+
+    name: str
+    revision: str | None
+    tokenizer: Any
+    window: int
+    training: Training
+    dtype: Any
+
+    @property
+    def slots(self) -> int: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def trains(self) -> bool: ...
+
+    def room_for(self, prompts: int | None) -> None:
+        """Make as many slots as that many prompts (None: any number) can use."""
+
+    def facts(self) -> dict[str, Any]:
+        """How prompts learn, for a result's record."""
+
+    def learn(
+        self, lessons: Iterable[Lesson], *, score: Score1 | None = None, score_at: Sequence[int] = (),
+        on_step: Callable[[str], None] | None = None, go_on: GoOn | None = None,
+    ) -> Iterator[Trace]: ...  # fmt: skip
+
+    def scoring(self, slot: int, scale: float = 1.0) -> contextlib.AbstractContextManager[Any]: ...
+
+    def before(self, lesson: Lesson, room: int) -> list[int]: ...
+
+
+@dataclass
+class GradientLearner:
+    """Gradient steps: LoRA on a frozen model, many prompts side by side, or all weights, one prompt at a time.
+
+    reuse  a text chosen several times in a row has its gradient computed every reuse-th time
+    """
+
+    name: str
+    revision: str | None
+    tokenizer: Any
+    window: int
+    training: Training
+    dtype: Any
+    inner: LoraLearner | FullLearner
+    reuse: int = 1
+    trains = True
+
+    @property
+    def slots(self) -> int:
+        return self.inner.slots
+
+    @property
+    def device(self) -> str:
+        return str(self.inner.device)
+
+    def room_for(self, prompts: int | None) -> None:
+        if isinstance(self.inner, LoraLearner):
+            self.inner.room_for(prompts)
+
+    def facts(self) -> dict[str, Any]:
+        known = self.training.to_json() | {"parameters": self.inner.count, "reuse": self.reuse}
+        return known | ({"alpha": self.inner.alpha} if isinstance(self.inner, LoraLearner) else {})
+
+    def learn(
+        self, lessons: Iterable[Lesson], *, score: Score1 | None = None, score_at: Sequence[int] = (),
+        on_step: Callable[[str], None] | None = None, go_on: GoOn | None = None,
+    ) -> Iterator[Trace]:  # fmt: skip
+        encoded: dict[str, Encoded] = {}
+
+        def texts() -> Iterator[PromptTexts]:
+            for lesson in lessons:
+                if lesson.encoded is not None:
+                    encoded[lesson.key] = lesson.encoded
+                yield PromptTexts(lesson.key, lesson.texts)
+
+        def scorer(key: str, model: Any) -> Score:
+            assert score is not None
+            return score(model, encoded[key], ())
+
+        traces = finetune_prompts(
+            self.inner, self.tokenizer, texts(), max_length=self.window, prefix_token=prefix_token(self.tokenizer),
+            score_at=score_at, scorer=scorer if score is not None else None, on_step=on_step, go_on=go_on,
+            warm_down=self.training.warm_down or 1.0, reuse=self.reuse,
+        )  # fmt: skip
+        with contextlib.closing(traces):
+            for trace in traces:
+                yield trace
+                encoded.pop(trace.key, None)
+
+    def scoring(self, slot: int, scale: float = 1.0) -> contextlib.AbstractContextManager[Any]:
+        return self.inner.scoring(slot, scale)
+
+    def before(self, lesson: Lesson, room: int) -> list[int]:
+        return []
+
+
+@dataclass
+class ContextLearner:
+    """Nothing is trained: the texts stand before the prompt (in_context.py says which, and in what order)."""
+
+    name: str
+    revision: str | None
+    tokenizer: Any
+    window: int
+    training: Training
+    dtype: Any
+    model: Any
+    slots = 1
+    trains = False
+
+    @property
+    def device(self) -> str:
+        return str(self.model.device)
+
+    def room_for(self, prompts: int | None) -> None:
+        """One prompt at a time."""
+
+    def facts(self) -> dict[str, Any]:
+        return self.training.to_json()
+
+    def learn(
+        self, lessons: Iterable[Lesson], *, score: Score1 | None = None, score_at: Sequence[int] = (),
+        on_step: Callable[[str], None] | None = None, go_on: GoOn | None = None,
+    ) -> Iterator[Trace]:  # fmt: skip
+        """`go_on` and `on_step` are not asked: there are no steps."""
+        for lesson in lessons:
+            trace, timer = Trace(lesson.key), Timer(self.device)
+            with timer("evaluate"):
+                if score is not None and lesson.encoded is not None:
+                    room = context_room(lesson.encoded, self.window)
+                    for count, context in self._contexts(lesson, room, score_at).items():
+                        trace.scores[count] = score(self.model, lesson.encoded, context)
+            trace.seconds |= timer.seconds
+            yield trace
+
+    @contextlib.contextmanager
+    def scoring(self, slot: int, scale: float = 1.0) -> Iterator[Any]:
+        yield self.model
+
+    def before(self, lesson: Lesson, room: int) -> list[int]:
+        """The context of as many texts as fit in `room` tokens."""
+        if room < 1 or not lesson.texts:
+            return []
+        made = self._contexts(lesson, room, ())
+        return made[max(made)]
+
+    def _contexts(self, lesson: Lesson, room: int, counts: Iterable[int]) -> dict[int, list[int]]:
+        texts = [token_ids(self.tokenizer, text + SEPARATOR) for text in lesson.texts]
+        return contexts(texts, lesson.cosines, room, counts)

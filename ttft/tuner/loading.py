@@ -1,0 +1,73 @@
+"""The language model of a session: loaded by name or as given, and made to learn in the way that was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ttft import runtime
+from ttft.defaults import Training
+from ttft.errors import ConfigError
+from ttft.evaluation import window_of
+from ttft.finetuning.full import FullLearner
+from ttft.finetuning.lora import LoraLearner
+from ttft.finetuning.model import default_window, load_causal_lm
+from ttft.progress import OnNote
+from ttft.tuner.learners import ContextLearner, GradientLearner, Learner
+
+
+def load_learner(
+    model: Any, tokenizer: Any, training: Training, *, name: str, revision: str | None, max_length: int | None,
+    device: str, dtype: torch.dtype, score_dtype: torch.dtype, slots: int | None, lora_alpha: float | None, reuse: int,
+    start_from: str | Path | None, seed: int, trust_remote_code: bool, on_note: OnNote,
+) -> Learner:  # fmt: skip
+    """The learner for a model, which is a name, a folder, a .gguf file, or a loaded one with its tokenizer.
+
+    Raises MissingArtifact for a model that is not there, ConfigError where it cannot be trained as asked.
+    """
+    runtime.keep_freed_memory()
+    if isinstance(model, str | Path):
+        with runtime.quietly():
+            model, tokenizer = load_causal_lm(
+                str(model), revision=revision, device=device, dtype=_stored(training.method, dtype, score_dtype),
+                trust_remote_code=trust_remote_code,
+            )  # fmt: skip
+    longest = window_of(model)
+    window = min(max_length or default_window(model), longest)
+    if window < longest and max_length is None:
+        on_note(f"window: {window:,} of the {longest:,} tokens that {name} reads (--max-length changes it)")
+    known = (name, revision, tokenizer, window, training, dtype)
+    if training.method == "in-context":
+        return ContextLearner(*known, model)
+    types = {"dtype": dtype, "score_dtype": score_dtype}
+    if training.method == "full":
+        return GradientLearner(*known, FullLearner(model, lr=training.lr, **types), reuse)
+    lora = LoraLearner(
+        model, slots=slots, most=1, window=window, rank=training.rank, alpha=lora_alpha, rslora=training.rslora,
+        vocabulary=training.vocabulary, lr=training.lr, seed=seed, start_from=start_from, **types,
+    )  # fmt: skip
+    return GradientLearner(*known, lora, reuse)
+
+
+def _stored(method: str, dtype: torch.dtype, score_dtype: torch.dtype) -> torch.dtype:
+    """The dtype that the weights are loaded in: float32 where they are trained or scored exactly."""
+    if method == "in-context":
+        return score_dtype
+    return torch.bfloat16 if method == "lora" and {dtype, score_dtype} == {torch.bfloat16} else torch.float32
+
+
+def checked_model(model: Any, tokenizer: Any) -> Any:
+    """The model as given. Raises ConfigError for what is neither a name nor a loaded model with its tokenizer."""
+    if isinstance(model, str | Path):
+        if tokenizer is not None:
+            raise ConfigError("a tokenizer goes with a loaded model", f"leave it out: {model} brings its own")
+        return model
+    loaded = hasattr(model, "get_input_embeddings")
+    if not loaded or tokenizer is None:
+        raise ConfigError(
+            f"model: a {type(model).__name__}" + " without its tokenizer" * loaded,
+            "give a name, a folder, or a loaded causal LM of transformers and its tokenizer",
+        )
+    return model

@@ -1,0 +1,91 @@
+"""What a session gives back. What a prompt was worth is a `records.Result`, the same as in a run's results.jsonl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ttft.records import Document, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTexts:
+    """The texts that were chosen for a prompt, in training order; repeats are possible.
+
+    selection  ids, scores, cosines, sigma, why it stopped, seconds: see `records.Selection`; its fields are also
+               attributes of this object
+    documents  the texts themselves, with their source and subset
+    """
+
+    selection: Selection
+    documents: tuple[Document, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        return [document.text for document in self.documents]
+
+    @property
+    def sources(self) -> list[str]:
+        """Where each text is from: "file:line", "file" or "dataset:row"."""
+        return [document.source for document in self.documents]
+
+    @property
+    def prompt_id(self) -> str:
+        return self.selection.prompt_id
+
+    @property
+    def ids(self) -> list[int]:
+        """Row numbers in the index."""
+        return self.selection.ids
+
+    @property
+    def scores(self) -> list[float]:
+        return self.selection.scores
+
+    @property
+    def cosines(self) -> list[float]:
+        return self.selection.cosines
+
+    @property
+    def sigma(self) -> list[float]:
+        return self.selection.sigma
+
+    @property
+    def stopped_because(self) -> str:
+        return self.selection.stopped_because
+
+    def to_json(self, *, texts: bool = True) -> dict[str, Any]:
+        """The record that `ttft select` prints."""
+        record = self.selection.to_json() | {"sources": self.sources}
+        return record | ({"texts": self.texts} if texts else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the tuned model says after a prompt; printing it prints the text.
+
+    text     of the tuned model; None where training failed
+    base     of the model without the update, where it was asked for
+    seconds  by stage: embed, search, select, train, and tuned (and base): generation
+    failed   why there is no text; "" where nothing failed
+    """
+
+    prompt_id: str
+    text: str | None
+    ids: list[int]
+    steps: int
+    base: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
+
+    def __str__(self) -> str:
+        return self.text or ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record that `ttft generate --json` prints."""
+        record: dict[str, Any] = {"prompt_id": self.prompt_id, "text": self.text}
+        if self.failed:
+            record["failed"] = self.failed
+        if self.base is not None:
+            record["base"] = self.base
+        return record | {"ids": self.ids, "seconds": self.seconds}

@@ -1,0 +1,171 @@
+"""A run folder: results of many prompts on disk, each written when it is there; a run that was killed goes on.
+
+What scores is an `Evaluator`, of this process (scoring.py) or of Ray's workers (distributed/).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ttft.errors import ConfigError, CorpusError
+from ttft.finetuning.export import adapter_folder, is_saved
+from ttft.progress import OnNote, OnProgress, ignore
+from ttft.records import Prompt, Result, Selection
+from ttft.run_dir import (
+    RESULTS,
+    SELECTIONS,
+    JsonLines,
+    claim_run,
+    finish_provenance,
+    locked,
+    make_folder,
+    missing,
+    provenance,
+    read_records,
+    record_provenance,
+    sha256_text,
+)
+from ttft.tuner.scoring import StepCount, recorded_selection
+
+
+class Evaluates(Protocol):
+    """What scores prompts: scoring.Evaluator, or distributed.evaluation.RayEvaluator."""
+
+    def facts(self) -> dict[str, Any]: ...
+
+    def host_facts(self) -> dict[str, Any]: ...
+
+    def check(self, prompts: Sequence[Prompt]) -> None: ...
+
+    def spread_budget(self, prompts: Sequence[Prompt], steps: int, on_progress: OnProgress = ignore) -> int: ...
+
+    def results(
+        self, prompts: Sequence[Prompt], *, on_selection: Callable[[Selection], None] = ignore,
+        counter: StepCount | None = None,
+    ) -> Iterable[Result]: ...  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is.
+
+    folder        where results go; one process writes there at a time
+    prompts       those of this run;  everyone: of all jobs that share a budget (default: the same)
+    identity      from the evaluator's facts, the configuration that the folder belongs to (config.yaml)
+    budget_steps  steps for `everyone` together, instead of n a prompt
+    adapters      the folder that the evaluator saves adapters in, if it does
+    """
+
+    folder: Path
+    prompts: Sequence[Prompt]
+    identity: Callable[[dict[str, Any]], dict[str, Any]]
+    n: int
+    trains: bool = True
+    seed: int = 0
+    everyone: Sequence[Prompt] = ()
+    budget_steps: int | None = None
+    adapters: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunAccount:
+    """How a run stands when it has ended: all its results, and how many of them are new."""
+
+    results: Mapping[str, Result] = field(repr=False)
+    new: int
+    seconds: float
+
+
+def evaluate_into(
+    plan: RunPlan, open_evaluator: Callable[[], AbstractContextManager[Evaluates]], *,
+    on_progress: OnProgress = ignore, on_note: OnNote = ignore,
+) -> RunAccount:  # fmt: skip
+    """Score every prompt of a run that has no result yet. Results so far stay valid whatever happens.
+
+    Raises CorpusError for a prompt that is another text than the one scored there, ConfigError where the folder belongs
+    to another configuration, TtftError where another process writes to it.
+    """
+    started, folder = time.perf_counter(), plan.folder
+    with locked(folder):
+        known = {r.prompt_id: r for r in read_records(folder / RESULTS, Result)}
+        _check_texts(plan.prompts, known, folder)
+        with open_evaluator() as evaluator:
+            evaluator.check(plan.prompts)
+            identity = plan.identity(evaluator.facts())
+            claim_run(folder, identity)
+            if plan.adapters is not None:
+                make_folder(plan.adapters)
+                claim_run(plan.adapters, identity)
+                _check_adapters(plan, known)
+            todo = set(missing((p.id for p in plan.prompts), known))
+            if todo:
+                if known:
+                    on_note(f"going on: {len(known)} of {len(plan.prompts)} prompts are done")
+                record_provenance(folder, provenance(plan.seed, evaluator.host_facts()))
+                _spread(plan, evaluator, on_progress, on_note)
+                _write(plan, evaluator, [p for p in plan.prompts if p.id in todo], known, on_progress, on_note)
+                finish_provenance(folder, time.perf_counter() - started, len(todo))
+    return RunAccount(known, len(todo), time.perf_counter() - started)
+
+
+def _spread(plan: RunPlan, evaluator: Evaluates, on_progress: OnProgress, on_note: OnNote) -> None:
+    if plan.budget_steps is not None:
+        everyone = plan.everyone or plan.prompts
+        given = evaluator.spread_budget(everyone, plan.budget_steps, on_progress)
+        on_note(f"budget: {given} of {plan.budget_steps} steps given to {len(everyone)} prompts")
+
+
+def _write(
+    plan: RunPlan, evaluator: Evaluates, prompts: list[Prompt], known: dict[str, Result], on_progress: OnProgress,
+    on_note: OnNote,
+) -> None:  # fmt: skip
+    """Do these prompts; each result is written, and added to those known, as it comes."""
+    folder = plan.folder
+    with JsonLines(folder / SELECTIONS) as selections, JsonLines(folder / RESULTS) as results:
+        before = {s.prompt_id: s for s in read_records(folder / SELECTIONS, Selection)}
+
+        def record(selection: Selection) -> None:
+            if not recorded_selection(before, selection):
+                selections.append(selection.to_json())
+
+        counter = StepCount(len(prompts), plan.n, plan.trains, on_progress)
+        for result in evaluator.results(prompts, on_selection=record, counter=counter):
+            if result.failed:
+                on_note(f"prompt {result.prompt_id} failed and is kept at base: {result.failed}")
+            results.append(result.to_json())
+            known[result.prompt_id] = result
+            counter.end(result.prompt_id, result.steps_taken, bpb_so_far(known.values()))
+
+
+def _check_adapters(plan: RunPlan, known: Mapping[str, Result]) -> None:
+    """Prompts that a former start has finished must have left their adapters."""
+    assert plan.adapters is not None
+    for prompt_id, result in known.items():
+        if not result.failed and not is_saved(adapter_folder(plan.adapters, prompt_id)):
+            raise ConfigError(
+                f"prompt {prompt_id} has a result in {plan.folder} but no adapter in {plan.adapters}",
+                "choose another --out, or leave --save-adapters out",
+            )
+
+
+def _check_texts(prompts: Sequence[Prompt], known: Mapping[str, Result], folder: Path) -> None:
+    """A prompt that has a result must still be the same text."""
+    for prompt in prompts:
+        if prompt.id in known and known[prompt.id].text_sha256 != sha256_text(prompt.text):
+            raise CorpusError(
+                f"prompt {prompt.id} is another text than the one scored in {folder}", "choose another --out"
+            )
+
+
+def bpb_so_far(results: Iterable[Result]) -> str:
+    """Base and final bits per byte over all of these prompts, in words."""
+    everything = list(results)
+    size = math.log(2) * sum(r.bytes for r in everything)
+    base, final = sum(r.base_nats for r in everything), sum(r.final_nats for r in everything)
+    return f"BPB {base / size:.4f} -> {final / size:.4f} ({100 * final / base:.1f}% of base)"

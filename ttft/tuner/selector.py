@@ -1,0 +1,159 @@
+"""Texts for one prompt: an open index, its encoder and a strategy, checked to fit together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ttft import defaults
+from ttft.corpus.pieces import Text, pieces
+from ttft.defaults import Lambda
+from ttft.embedding import Embedder, canonical_name, load_embedder
+from ttft.errors import ConfigError, MissingArtifact
+from ttft.records import Document, Selection
+from ttft.retriever import Retriever
+from ttft.run_dir import sha256_text
+from ttft.runtime import Timer, one_blas_thread
+from ttft.selection.policy import CalibratedRule, GainPolicy
+from ttft.selection.redundancy import pool_redundancy
+from ttft.vector_index.shards import VectorIndex
+
+
+def read_policy(path: str | Path) -> GainPolicy:
+    """The policy of a file made by `ttft calibrate`. Raises MissingArtifact or ConfigError that names the file."""
+    if not Path(path).is_file():
+        raise MissingArtifact(f"no such policy: {path}", "make one: ttft calibrate RUN --out policy.json")
+    try:
+        return GainPolicy.from_json(json.loads(Path(path).read_bytes()))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a policy: {error}", "ttft calibrate RUN --out policy.json") from None
+
+
+def encoder_of(
+    index: VectorIndex, *, asked: str | None, device: str, dtype: Any, trust_remote_code: bool = False
+) -> Embedder:
+    """The encoder that an index was made with. `asked`: the name the user gave, None for none.
+
+    Raises ConfigError where another one is asked for or another version of it is installed.
+    """
+    made = index.manifest.embedder
+    if asked is not None and canonical_name(asked) != made.name:
+        raise ConfigError(
+            f"embedder: {index.folder} was made with {made.name!r}, asked for {asked!r}",
+            f"leave --embedder out, or build an index with it: ttft index SOURCE --embedder {asked}",
+        )
+    embedder = load_embedder(
+        made.name, pooling=made.pooling, max_tokens=made.max_tokens, device=device, dtype=dtype,
+        revision=None if ":" in made.revision or made.revision == "unknown" else made.revision,
+        tokenizer=made.tokenizer, trust_remote_code=trust_remote_code,
+    )  # fmt: skip
+    if embedder.revision != made.revision:
+        raise ConfigError(
+            f"embedder revision: {index.folder} was made with {made.revision}, here is {embedder.revision}",
+            "install that version of the encoder, or build the index again",
+        )
+    return embedder
+
+
+def matching(index: VectorIndex, embedder: Embedder) -> Embedder:
+    """A loaded encoder. Raises ConfigError where the index was made with another one."""
+    made = index.manifest.embedder
+    if (embedder.name, embedder.revision) != (made.name, made.revision):
+        raise ConfigError(
+            f"embedder: {index.folder} was made with {made.name!r} ({made.revision}), given {embedder.name!r} "
+            f"({embedder.revision})",
+            "leave embedder out: the index states which encoder to load",
+        )
+    return embedder
+
+
+class Selector:
+    """Chooses texts for one prompt at a time; nothing is remembered between two prompts.
+
+    n, k        texts to choose at most, from a pool of the k nearest; k None: from the whole index
+    lambda_     SIFT's noise; None: the policy's, else the value vetted for the embedder
+    alpha       the paper's stopping rule;  policy: a file made by `ttft calibrate`, or a GainPolicy
+    stop        with a policy: "calibrated" ends each prompt by it, "never" only carries its predictions (for a budget)
+    query       "windows": a long prompt searches with all its pieces; "first": with its beginning only
+    Raises ConfigError for an unknown strategy, rules that do not go together, or a policy that was calibrated with
+    another lambda or embedder.
+    """
+
+    def __init__(
+        self, index: VectorIndex, embedder: Embedder, *, strategy: str = defaults.STRATEGY, n: int = defaults.N,
+        k: int | None = defaults.K, lambda_: Lambda | None = None, alpha: float | None = None,
+        policy: str | Path | GainPolicy | None = None, stop: Literal["never", "calibrated"] = "calibrated",
+        relevance: float = defaults.RELEVANCE, query: str = defaults.QUERY, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.index, self.embedder = index, embedder
+        self.strategy, self.n, self.k, self.alpha, self.query, self.seed = strategy, n, k, alpha, query, seed
+        self.policy_name = None if policy is None or isinstance(policy, GainPolicy) else str(policy)
+        self.policy = policy if isinstance(policy, GainPolicy) or policy is None else read_policy(policy)
+        self.lambda_ = self._lambda(lambda_)
+        rule = CalibratedRule(self.policy, n) if self.policy is not None and stop == "calibrated" else None
+        self.retriever = Retriever(index, self.lambda_, alpha, strategy, stop=rule, relevance=relevance, seed=seed)
+
+    def _lambda(self, asked: Lambda | None) -> Lambda:
+        embedder = self.index.manifest.embedder.name
+        if self.policy is None:
+            return asked if asked is not None else defaults.lambda_for(embedder)
+        facts = self.policy.facts
+        wanted = asked if asked is not None else facts["lambda_"]
+        for key, here in (("embedder", embedder), ("lambda_", wanted)):
+            if facts.get(key) != here:
+                raise ConfigError(
+                    f"{self.policy_name or 'the policy'} was calibrated with {key} {facts.get(key)!r}, here it is "
+                    f"{here!r}",
+                    "leave --lambda out, or calibrate on a run with this index: ttft calibrate RUN",
+                )
+        return wanted
+
+    def select(self, prompt_id: str, query: str) -> Selection:
+        """Choose texts for one prompt by its query text (the whole of it, or its prefix)."""
+        return self._select(prompt_id, query, self.retriever, self.strategy, self.n)
+
+    def nearest(self, prompt_id: str, query: str, n: int, lambda_: float) -> Selection:
+        """What nearest neighbour takes for the same prompt; lambda_ is for its sigma."""
+        retriever = Retriever(self.index, lambda_, strategy="nearest", seed=self.seed)
+        return self._select(prompt_id, query, retriever, "nearest", n)
+
+    def documents(self, selection: Selection) -> list[Document]:
+        """The chosen texts, in training order."""
+        return self.index.documents(selection.ids)
+
+    def texts(self, selection: Selection) -> list[str]:
+        return [document.text for document in self.documents(selection)]
+
+    def _select(self, prompt_id: str, query: str, retriever: Retriever, strategy: str, n: int) -> Selection:
+        timer = Timer(self.embedder.device)
+        with timer("embed"):
+            vectors = self.embedder.encode(self._query_pieces(query))
+        with one_blas_thread():
+            choice = retriever.choose(vectors, n=n, k=self.k, key=int(sha256_text(query)[:8], 16))
+            pool = {} if choice.pool is None else pool_redundancy(self.index.vectors(choice.pool))
+        return Selection(
+            prompt_id=prompt_id,
+            strategy=strategy,
+            parameters=self.parameters(choice.lambda_),
+            ids=choice.ids.tolist(),
+            scores=[round(float(s), 8) for s in choice.scores],
+            cosines=[round(float(c), 6) for c in choice.cosines],
+            sigma=[round(float(s), 8) for s in choice.sigma],
+            stopped_because=choice.stopped_because,
+            seconds={k: round(v, 6) for k, v in (timer.seconds | choice.seconds).items()},
+            pool=pool,
+        )
+
+    def parameters(self, lambda_: float) -> dict:
+        """What the choice was made with; lambda_ as used for this prompt."""
+        k = "all" if self.k is None else self.k
+        known = {"n": self.n, "k": k, "lambda_": lambda_, "alpha": self.alpha, "query": self.query}
+        return known | ({"policy": self.policy_name or "policy"} if self.policy is not None else {})
+
+    def _query_pieces(self, query: str) -> Sequence[str]:
+        """The text as one piece, or cut as the index's documents were, so that no part of a long prompt is unseen."""
+        if self.query == "first":
+            return [query]
+        return [d.text for d in pieces([Text(query, "", "")], self.index.manifest.sources[0].corpus["piece_chars"])]

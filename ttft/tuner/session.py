@@ -1,0 +1,297 @@
+"""`Tuner`: an index, its encoder and a language model; per prompt select, tune, score or answer, and forget.
+
+    tuner = Tuner("runs/docs", model="HuggingFaceTB/SmolLM2-135M")
+    tuner.score("some held-out text").percent_of_base
+    print(tuner.generate("To rotate the keys, ", max_new_tokens=64))
+
+The settings and their defaults are those of `ttft finetune-eval`, and so are the results, to the last bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from ttft import defaults, runtime
+from ttft.defaults import Lambda
+from ttft.embedding import Embedder
+from ttft.errors import ConfigError, TtftError
+from ttft.finetuning.engine import GoOn
+from ttft.progress import OnNote, OnProgress, ignore
+from ttft.records import Prompt, Result
+from ttft.selection.policy import GainPolicy
+from ttft.tuner.generation import Generator, Stream
+from ttft.tuner.guard import Guard
+from ttft.tuner.learners import Learner, Lesson
+from ttft.tuner.loading import checked_model, load_learner
+from ttft.tuner.prompts import PromptLike, as_prompt, targets, unique
+from ttft.tuner.results import Answer, ChosenTexts
+from ttft.tuner.scoring import Evaluator, Scoring, StepCount, Target
+from ttft.tuner.selector import Selector, encoder_of, matching
+from ttft.vector_index.shards import VectorIndex, open_vector_index
+
+
+class Tuner:
+    """Test-time fine-tuning on the texts of an index.
+
+    index       folder of an index (`ttft.build_index`), or an opened one
+    model       "embedded" (ships with ttft), "smollm2" (an extra package), a Hugging Face name, a folder, a .gguf file;
+                or a loaded causal LM of transformers, which is not changed, with its tokenizer
+    embedder    the index's own encoder, already loaded or by its name; default: loaded by what the index states
+
+    Selection   strategy, n (texts, one gradient step each), k (pool; None: the whole index), lambda_, alpha (the
+                paper's stopping rule), policy (of `ttft calibrate`), relevance (of mmr), query, nprobe, ef_search
+    Training    method ("lora", "full", "in-context": the texts stand before the prompt and nothing is trained), rank,
+                lora_alpha, rslora, vocabulary, lr, warm_down, reuse, slots (prompts side by side; default: by memory),
+                start_from (a LoRA adapter in PEFT's format that every prompt begins from), max_length (tokens of a row)
+    Machine     device, dtype (of the encoder and of the steps), score_dtype (of scoring)
+
+    What is None is decided by ttft/defaults.py, for the embedder and the model. The encoder is loaded when the object
+    is made, the language model when it is first needed (`load`). Not for several threads at a time: a call made while
+    another one is under way raises TtftError.
+
+    Raises MissingArtifact for an index, encoder or model that is not there; ConfigError for settings that do not go
+    together.
+    """
+
+    def __init__(
+        self,
+        index: str | Path | VectorIndex,
+        model: Any = "embedded",
+        tokenizer: Any = None,
+        *,
+        embedder: Embedder | str | None = None,
+        strategy: str = defaults.STRATEGY,
+        n: int = defaults.N,
+        k: int | None = defaults.K,
+        lambda_: Lambda | None = None,
+        alpha: float | None = None,
+        policy: str | Path | GainPolicy | None = None,
+        stop: Literal["never", "calibrated"] = "calibrated",
+        relevance: float = defaults.RELEVANCE,
+        query: str = defaults.QUERY,
+        nprobe: int | None = None,
+        ef_search: int | None = None,
+        method: str | None = None,
+        rank: int | None = None,
+        lora_alpha: float | None = None,
+        rslora: bool | None = None,
+        vocabulary: str | None = None,
+        lr: float | None = None,
+        warm_down: float | None = None,
+        reuse: int = 1,
+        slots: int | None = None,
+        start_from: str | Path | None = None,
+        model_revision: str | None = None,
+        max_length: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        score_dtype: str = defaults.SCORE_DTYPE,
+        seed: int = 0,
+        trust_remote_code: bool = False,
+        on_note: OnNote = ignore,
+    ) -> None:
+        self.device = runtime.pick_device(device)
+        self.dtype = runtime.pick_dtype(dtype, self.device)
+        self.score_dtype = runtime.pick_dtype(score_dtype, self.device)
+        self.seed, self.on_note = seed, on_note
+        checked_model(model, tokenizer)
+        named = model if isinstance(model, str | Path) else model.name_or_path or type(model).__name__
+        self.model_name = defaults.named_model(named)
+        self.training = defaults.training_for(
+            self.model_name, method, rank=rank, rslora=rslora, vocabulary=vocabulary, lr=lr, warm_down=warm_down
+        )
+        self._make_learner = partial(
+            load_learner, model, tokenizer, self.training, name=self.model_name, revision=model_revision,
+            max_length=max_length, device=self.device, dtype=self.dtype, score_dtype=self.score_dtype, slots=slots,
+            lora_alpha=lora_alpha, reuse=reuse, start_from=start_from, seed=seed, trust_remote_code=trust_remote_code,
+            on_note=on_note,
+        )  # fmt: skip
+        opened = isinstance(index, VectorIndex)
+        self.index = index if opened else open_vector_index(index, nprobe=nprobe, ef_search=ef_search)
+        if not self.index.manifest.complete:
+            on_note(f"{self.index.folder} is not finished: using the {self.index.rows:,} pieces that are there")
+        self.selector = Selector(
+            self.index, self._encoder(embedder, trust_remote_code), strategy=strategy, n=n, k=k, lambda_=lambda_,
+            alpha=alpha, policy=policy, stop=stop, relevance=relevance, query=query, seed=seed,
+        )  # fmt: skip
+        self._doing = ""
+
+    def _encoder(self, embedder: Embedder | str | None, trust_remote_code: bool) -> Embedder:
+        if isinstance(embedder, Embedder):
+            return matching(self.index, embedder)
+        with runtime.quietly():
+            return encoder_of(
+                self.index, asked=embedder, device=self.device, dtype=self.dtype, trust_remote_code=trust_remote_code
+            )
+
+    # ---- what is loaded --------------------------------------------------------------------------------------------
+
+    def load(self) -> Learner:
+        """Load the language model now instead of when it is first needed."""
+        return self._learner
+
+    @cached_property
+    def _learner(self) -> Learner:
+        return self._make_learner()
+
+    @property
+    def model(self) -> Any:
+        """The language model as the learner holds it, without any update."""
+        inner = getattr(self._learner, "inner", self._learner)
+        return inner.model  # type: ignore[union-attr]
+
+    @property
+    def tokenizer(self) -> Any:
+        return self._learner.tokenizer
+
+    @property
+    def window(self) -> int:
+        """Tokens of a row, in training and scoring."""
+        return self._learner.window
+
+    # ---- one prompt ------------------------------------------------------------------------------------------------
+
+    def select(self, prompt: PromptLike) -> ChosenTexts:
+        """The texts that the strategy chooses for a prompt. Needs no language model."""
+        this = as_prompt(prompt)
+        selection = self.selector.select(this.id, this.text)
+        return ChosenTexts(selection, tuple(self.selector.documents(selection)))
+
+    def score(
+        self, prompt: PromptLike, *, prefix: str | None = None, score: Literal["whole", "suffix"] = "whole",
+        split: float = defaults.SPLIT, guard: Guard | None = None, score_at: Sequence[int] = defaults.SCORE_AT,
+        on_progress: OnProgress = ignore, go_on: GoOn | None = None,
+    ) -> Result:  # fmt: skip
+        """Bits per byte of one text before and after tuning on what is chosen for it.
+
+        prefix  known text before the prompt: it retrieves and conditions, and only the prompt is scored. Without it,
+                score="suffix" cuts the prompt itself (`split`), score="whole" retrieves with the text that it scores
+        guard, score_at, go_on  see `score_many`
+        Raises CorpusError for a prompt with nothing to score.
+        """
+        this = as_prompt(prompt)
+        item: PromptLike | tuple[str, PromptLike] = this if prefix is None else (prefix, this)
+        results = self.score_many(
+            [item], score=score, split=split, guard=guard, score_at=score_at, on_progress=on_progress, go_on=go_on
+        )
+        with contextlib.closing(results):
+            return next(results)
+
+    def generate(
+        self, prompt: PromptLike, *, compare: bool = False, seed: int | None = None, on_progress: OnProgress = ignore,
+        go_on: GoOn | None = None, **options: Any,
+    ) -> Answer:  # fmt: skip
+        """What the tuned model says after a prompt. Printing the answer prints its text.
+
+        compare  also the base model's answer: `.base`
+        seed     of sampling; default: the Tuner's
+        options  the generation arguments of transformers by their names: max_new_tokens, do_sample, temperature, ...
+        Raises TtftError where training failed.
+        """
+        answers = self.generate_many(
+            [prompt], compare=compare, seed=seed, on_progress=on_progress, go_on=go_on, **options
+        )
+        with contextlib.closing(answers):
+            answer = next(answers)
+        if answer.failed:
+            raise TtftError(f"prompt {answer.prompt_id} has no answer: {answer.failed}", "a smaller lr may help")
+        return answer
+
+    @contextlib.contextmanager
+    def tuned(self, prompt: PromptLike, *, go_on: GoOn | None = None) -> Iterator[Any]:
+        """The model tuned for a prompt, a PreTrainedModel in eval mode; as it was, bit for bit, when the block ends.
+
+        Raises TtftError where training failed, ConfigError with method "in-context", which tunes nothing.
+        """
+        learner, this = self._learner, as_prompt(prompt)
+        if not learner.trains:
+            raise ConfigError("method in-context trains nothing, so there is no tuned model", "method='lora'")
+        with self._working("tuned"):
+            learner.room_for(1)
+            selection = self.selector.select(this.id, this.text)
+            lesson = Lesson(this.id, self.selector.texts(selection), selection.cosines)
+            traces = learner.learn([lesson], go_on=go_on)
+            with contextlib.closing(traces):
+                trace = next(traces)
+                if trace.failed:
+                    raise TtftError(f"the model cannot be tuned: {trace.failed}", "a smaller lr may help")
+                with learner.scoring(trace.slot) as model:
+                    yield model
+
+    # ---- many prompts ----------------------------------------------------------------------------------------------
+
+    def score_many(
+        self, prompts: Iterable[PromptLike | tuple[str, PromptLike]], *, score: Literal["whole", "suffix"] = "whole",
+        split: float = defaults.SPLIT, guard: Guard | None = None, score_at: Sequence[int] = defaults.SCORE_AT,
+        on_progress: OnProgress = ignore, go_on: GoOn | None = None,
+    ) -> Iterator[Result]:  # fmt: skip
+        """`score` for many prompts, side by side in the slots of the engine; results come as prompts end.
+
+        prompts   texts, records or Prompts; a tuple (prefix, prompt) scores the prompt after its prefix. A list is
+                  checked as a whole before anything is trained; other iterables are taken one by one
+        guard     with a prefix: keep the base, or a share of the update, where the prefix says so
+        score_at  numbers of steps after which a prompt is scored; 0 and the last always are
+        go_on     asked with (prompt id, losses so far) after each step; False ends that prompt's training there
+        """
+        scoring = Scoring(score=score, split=split, score_at=tuple(score_at), guard=guard)
+        wanted: Iterable[Target] = targets(prompts, self.tokenizer, scoring)
+        count = len(prompts) if isinstance(prompts, Sized) else None
+        if count is not None:
+            wanted = list(wanted)
+        with self._working("score_many"):
+            evaluator = self.evaluator(scoring, prompts=count)
+            counter = StepCount(count, self.selector.n, self._learner.trains, on_progress)
+            results = evaluator.results(wanted, counter=counter, go_on=go_on)
+            with contextlib.closing(results):
+                for result in results:
+                    counter.end(result.prompt_id, result.steps_taken)
+                    yield result
+
+    def generate_many(
+        self, prompts: Iterable[PromptLike], *, compare: bool = False, seed: int | None = None,
+        stream: Stream | None = None, on_progress: OnProgress = ignore, go_on: GoOn | None = None, **options: Any,
+    ) -> Iterator[Answer]:  # fmt: skip
+        """`generate` for many prompts, tuned side by side; answers come as prompts are tuned. One whose training
+        failed has `failed` and no text.
+
+        stream  called with (prompt id, "base" or "tuned") when an answer begins; returns a streamer of transformers
+        """
+        generator = Generator(
+            self.selector, self._learner, compare=compare, seed=self.seed if seed is None else seed, stream=stream,
+            on_note=self.on_note, **options,
+        )  # fmt: skip
+        count = len(prompts) if isinstance(prompts, Sized) else None
+        encoded: Iterable[tuple[Prompt, list[int]]] = ((p, generator.encode(p)) for p in unique(prompts))
+        if count is not None:
+            encoded = list(encoded)
+        with self._working("generate_many"):
+            self._learner.room_for(count)
+            counter = StepCount(count, self.selector.n, self._learner.trains, on_progress)
+            answers = generator.answers(encoded, counter=counter, go_on=go_on)
+            with contextlib.closing(answers):
+                yield from answers
+
+    def evaluator(self, scoring: Scoring, *, prompts: int | None = None) -> Evaluator:
+        """What scores prompts of this session, for `run.evaluate_into`, which writes a run folder.
+
+        prompts  how many there will be, so that no more slots are made
+        """
+        self._learner.room_for(prompts)
+        return Evaluator(self.selector, self._learner, scoring)
+
+    @contextlib.contextmanager
+    def _working(self, call: str) -> Iterator[None]:
+        if self._doing:
+            raise TtftError(
+                f"this Tuner is in the middle of {self._doing}: its slots are taken",
+                "finish or close that iterator or block first, or make another Tuner",
+            )
+        self._doing = call
+        try:
+            yield
+        finally:
+            self._doing = ""
