@@ -73,15 +73,15 @@ class Run:
     def host_facts(self) -> dict:
         return runtime.host_facts(self.tuner.selector.device)
 
-    def end(self, prompt: Prompt, trace: Trace, slot: int) -> None:
+    def end(self, prompt: Prompt, trace: Trace) -> None:
         """A prompt has taken its last step and still has its slot: judge the update, and save the adapter."""
         if _failure(trace):
             return
         if self.guard is not None and trace.losses:
             prefix, _ = self.parts(prompt)
-            self.verdicts[prompt.id] = self.guard.judge(trace, slot, prefix, self.encodings[prompt.id])
+            self.verdicts[prompt.id] = self.guard.judge(trace, trace.slot, prefix, self.encodings[prompt.id])
         if self.config.adapters() is not None:
-            self.save_adapter(trace, slot)
+            self.save_adapter(trace, trace.slot)
 
     def save_adapter(self, trace: Trace, slot: int) -> None:
         """On disk before the prompt's result is: at a prompt's end, from its slot."""
@@ -159,11 +159,10 @@ class Run:
         by_id = {p.id: p for p in prompts}
         traces: Iterator[Trace] = (self._in_context(job, chosen[job.key].cosines) for job in jobs())
         if not self.in_context:
-            traces = self.tuner.finetune(
-                jobs(), score_at=(0, *self.config.score_at), scorer=scorer,
-                on_end=lambda trace, slot: self.end(by_id[trace.key], trace, slot),
-            )  # fmt: skip
+            traces = self.tuner.finetune(jobs(), score_at=(0, *self.config.score_at), scorer=scorer)
         for trace in traces:
+            if not self.in_context:
+                self.end(by_id[trace.key], trace)
             yield self._result(by_id[trace.key], chosen.pop(trace.key), trace)
 
     @property

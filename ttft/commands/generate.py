@@ -55,16 +55,15 @@ class Answering:
         inputs = {prompt.id: self.encode(prompt) for prompt in self.prompts}
         task = self.display.add_task("fine-tuning", total=len(self.prompts))
 
-        def on_end(trace: Trace, slot: int) -> None:
-            self.display.stop()  # it would take what is printed for its own terminal's
-            try:
-                self.answer(trace, slot, inputs[trace.key])
-            finally:
-                self.display.start()
-
-        for trace in self.tuner.finetune(self.jobs(), on_end=on_end):
+        for trace in self.tuner.finetune(self.jobs()):
             if trace.failed:
                 self.refuse(trace)
+            else:
+                self.display.stop()  # it would take what is printed for its own terminal's
+                try:
+                    self.answer(trace, trace.slot, inputs[trace.key])
+                finally:
+                    self.display.start()
             del self.chosen[trace.key]
             self.display.update(task, advance=1)
 

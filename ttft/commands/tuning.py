@@ -61,9 +61,9 @@ class Tuner:
             learner = FullLearner(model, lr=training["lr"], **types)
         else:
             learner = LoraLearner(
-                model, slots=config.slots, most=prompts, window=window, rank=training["rank"], alpha=config.lora_alpha,
-                rslora=training["rslora"], vocabulary=training["vocabulary"], lr=training["lr"], seed=config.seed,
-                **types,
+                model, slots=config.slots, prompts=prompts, window=window, rank=training["rank"],
+                alpha=config.lora_alpha, rslora=training["rslora"], vocabulary=training["vocabulary"],
+                lr=training["lr"], seed=config.seed, **types,
             )  # fmt: skip
         return cls(config, selector, learner, tokenizer, window, types["dtype"], training)
 
@@ -76,7 +76,6 @@ class Tuner:
         *,
         score_at: Sequence[int] = (),
         scorer: Callable[[str, Any], Any] | None = None,
-        on_end: Callable[[Trace, int], None] | None = None,
     ) -> Iterator[Trace]:
         """`engine.finetune_prompts` with this model and these settings."""
         from ttft.evaluation import prefix_token
@@ -84,6 +83,5 @@ class Tuner:
 
         return finetune_prompts(
             self.learner, self.tokenizer, jobs, max_length=self.window, prefix_token=prefix_token(self.tokenizer),
-            score_at=score_at, scorer=scorer, on_end=on_end, warm_down=self.training["warm_down"],
-            reuse=self.config.reuse,
+            score_at=score_at, scorer=scorer, warm_down=self.training["warm_down"], reuse=self.config.reuse,
         )  # fmt: skip
