@@ -209,6 +209,71 @@ def test_an_error_in_the_scorer_still_resets_the_weights(make):
         assert all(torch.equal(p, s) for p, s in zip(learner.parameters, learner.start, strict=True))
 
 
+def at_the_start(learner) -> bool:
+    if hasattr(learner, "adapters"):
+        return torch.equal(learner.adapters.values, learner.adapters.start.repeat(learner.slots, 1))
+    return all(torch.equal(p, s) for p, s in zip(learner.parameters, learner.start, strict=True))
+
+
+def model_score(learner, slot: int) -> float:
+    with learner.scoring(slot) as model:
+        return scorer("", model)
+
+
+@pytest.mark.parametrize("make", [full, lora, lambda: lora(3)])
+def test_a_trace_comes_with_its_model_still_in_the_slot(make):
+    """Several prompts end in one round; each slot keeps what it learned until the next trace is asked for."""
+    learner, jobs = make(), [PromptTexts(f"p{i}", [sentences(1, i)] * 2) for i in range(5)] + [PromptTexts("e", [])]
+    held = []
+    for trace in finetune_prompts(learner, byte_tokenizer(), jobs, scorer=scorer, **OPTIONS):
+        assert model_score(learner, trace.slot) == trace.scores[len(trace.losses)]
+        held.append((trace.key, trace.slot))
+    assert sorted(key for key, _ in held) == ["e", *(f"p{i}" for i in range(5))]
+    assert {slot for _, slot in held} == set(range(learner.slots))
+    assert at_the_start(learner)
+
+
+@pytest.mark.parametrize("make", [full, lambda: lora(3)])
+def test_a_closed_iteration_leaves_every_slot_at_the_start(make):
+    learner = make()
+    jobs = [PromptTexts(f"p{i}", [sentences(1, i)] * (2 + i)) for i in range(5)]
+    traces = finetune_prompts(learner, byte_tokenizer(), jobs, **OPTIONS)
+    next(traces)
+    assert not at_the_start(learner)
+    traces.close()
+    assert at_the_start(learner)
+
+
+@pytest.mark.parametrize("make", [full, lambda: lora(3)])
+def test_steps_are_told_one_by_one(make):
+    """Also those with a gradient used again, and the one that fails."""
+    told: list[str] = []
+    learner = make()
+    jobs = [PromptTexts(f"p{i}", [sentences(1, i)] * (1 + i)) for i in range(4)]
+    finetune(learner, jobs, on_step=told.append, reuse=2)
+    assert {key: told.count(key) for key in sorted(set(told))} == {"p0": 1, "p1": 2, "p2": 3, "p3": 4}
+    learner.step = lambda batch, factors=None: [math.nan] * len(batch.order)
+    finetune(learner, [PromptTexts("sick", ["some text"] * 3)], on_step=told.append)
+    assert told.count("sick") == 1
+
+
+def test_room_can_be_made_between_prompts_and_changes_nothing():
+    jobs, options = jobs_of_other_lengths(5), {"score_at": (0,), "scorer": scorer}
+    expected = {job.key: finetune(lora(), [job], **options)[job.key] for job in jobs}
+    growing = lora(3, prompts=1)
+    assert growing.slots == 1
+    for prompts, slots in ((1, 1), (2, 2), (9, 3), (1, 3)):
+        growing.room_for(prompts)
+        assert growing.slots == slots
+        for job in jobs[:2]:
+            one = finetune(growing, [job], **options)[job.key]
+            assert (one.losses, one.scores) == (expected[job.key].losses, expected[job.key].scores)
+    growing = lora(3, prompts=1)
+    growing.step(make_batch({0: tokenise(byte_tokenizer(), "some text", 64, 0)}))
+    with pytest.raises(AssertionError, match="still holds"):
+        growing.room_for(2)
+
+
 def cost(texts: list[Text], overhead: int) -> int:
     return sum(t.rows for t in texts) * max(t.width for t in texts) + overhead
 

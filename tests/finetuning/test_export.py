@@ -15,7 +15,6 @@ from small import byte_tokenizer, sentences
 from ttft.errors import ConfigError
 from ttft.evaluation import bits_per_byte, encode, score
 from ttft.finetuning import export
-from ttft.finetuning.engine import PromptTexts, finetune_prompts
 from ttft.finetuning.texts import make_batch
 
 
@@ -106,27 +105,3 @@ def test_an_embedding_that_peft_would_scale_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="multiply"):
         export.save_adapter(one, 0, tmp_path / "a", base="tiny")
     assert not (tmp_path / "a").exists()
-
-
-def test_the_end_of_a_prompt_comes_before_its_reset_and_not_after_a_failure():
-    one, seen = learner(slots=2), {}
-
-    def on_end(trace, slot):
-        seen[trace.key] = (len(trace.losses), (one.adapters.values[slot] - one.adapters.start).abs().max().item())
-
-    def scorer(key, model):
-        if key == "sick":
-            one.adapters.values[:] = float("nan")
-
-    jobs = [
-        PromptTexts("well", [sentences(1, 1)] * 2),
-        PromptTexts("none", []),
-        PromptTexts("sick", [sentences(1, 2)] * 2),
-    ]
-    run = {"max_length": 64, "prefix_token": 0, "score_at": (0,), "scorer": scorer, "on_end": on_end}
-    traces = {}
-    for trace in finetune_prompts(one, byte_tokenizer(), iter(jobs[:2]), **run):
-        traces[trace.key] = trace
-    traces |= {t.key: t for t in finetune_prompts(one, byte_tokenizer(), jobs[2:], **run)}
-    assert set(seen) == {"well", "none"} and traces["sick"].failed
-    assert seen["well"][0] == 2 and seen["well"][1] > 0.001 and seen["none"] == (0, 0.0)

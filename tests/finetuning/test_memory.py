@@ -63,5 +63,5 @@ def test_what_fits_follows_the_free_memory():
     assert memory.slots_that_fit(10**6, 1, "cpu") == 1 and memory.slots_that_fit(10, 10**12, "cpu") == 16
     assert memory.tokens_that_fit(1000, 4 * 2 * 1000 * 50, "cpu", torch.bfloat16) == 50
     assert memory.tokens_that_fit(1000, 1, "cuda", torch.float32) == 1
-    learner = LoraLearner(gpt2(), slots=None, most=3, rank=4, window=WINDOW)
+    learner = LoraLearner(gpt2(), slots=None, prompts=3, rank=4, window=WINDOW)
     assert learner.slots == 3 and 1 <= learner.pass_tokens <= 4096

@@ -1,4 +1,5 @@
-"""The numbers of P throw-away adapters: a row each of `values` (P, n), and so of the gradients and Adam's moments.
+"""P throw-away adapters of n trainable parameters each: a row each of `values` (P, n), and so of the gradients and
+Adam's moments.
 
 A batch is rows of text, each of one slot. Inside `rows(...)` a layer asks for its matrix by name and gets those of the
 slots of the rows, (R, *shape): gathered, so that several rows may belong to one slot (a text of several windows) and
@@ -23,12 +24,11 @@ BYTES_PER_NUMBER = 16  # value, gradient and two moments, each float32
 
 @dataclass(frozen=True)
 class Part:
-    """One matrix of an adapter: its place in the row, its shape, and its learning rate relative to the run's."""
+    """One matrix of an adapter: its place in the row and its shape."""
 
     begin: int
     end: int
     shape: tuple[int, ...]
-    rate: float
 
 
 @dataclass
@@ -43,9 +43,13 @@ class Pass:
 
 
 class Adapters:
-    """See the module. `declare` every matrix, then `allocate`; `current` is the pass under way, None between passes."""
+    """See the module. `declare` every matrix, then `allocate`; `current` is the pass under way, None between passes.
 
-    def __init__(self) -> None:
+    lr, betas, eps  Adam's
+    """
+
+    def __init__(self, *, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+        self.lr, self.betas, self.eps = lr, betas, eps
         self.parts: dict[str, Part] = {}
         self.start = torch.empty(0)
         self.values = self.gradients = torch.empty(0, 0)
@@ -53,42 +57,38 @@ class Adapters:
         self._starts: list[torch.Tensor] = []
         self._optimisers: list[torch.optim.Adam] = []
 
-    def declare(self, name: str, start: torch.Tensor, rate: float = 1.0) -> None:
+    def declare(self, name: str, start: torch.Tensor) -> None:
         """A matrix with its values at the start of every prompt."""
         begin = self.count
-        self.parts[name] = Part(begin, begin + start.numel(), tuple(start.shape), rate)
+        self.parts[name] = Part(begin, begin + start.numel(), tuple(start.shape))
         self._starts.append(start.detach().float().flatten())
 
     @property
     def count(self) -> int:
-        """n, trained numbers per slot."""
+        """n, trainable parameters per slot."""
         return max((part.end for part in self.parts.values()), default=0)
 
     @property
     def slots(self) -> int:
         return len(self.values)
 
-    def allocate(self, slots: int, device: Any, *, lr: float, betas: tuple[float, float], eps: float) -> None:
+    def allocate(self, slots: int, device: Any) -> None:
+        """Room for this many prompts, each at the start. How many there are changes nothing that a slot computes.
+
+        May be called again when no slot holds anything that was learned.
+        """
+        assert not any(optimiser.state for optimiser in self._optimisers), "a slot still holds what a prompt learned"
         self.start = torch.cat(self._starts).to(device)
+        self.values = self.gradients = torch.empty(0, 0)  # the old ones go before the new ones come
+        self._optimisers = []
         self.values = self.start.repeat(slots, 1)
         self.gradients = torch.zeros_like(self.values)
-        self._settings: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps}
         self._optimisers = [self._optimiser(slot) for slot in range(slots)]
 
     def _optimiser(self, slot: int) -> torch.optim.Adam:
-        """Adam over the slot's row in as few pieces as there are changes of the rate along it."""
-        groups: list[dict[str, Any]] = []
-        for part in self.parts.values():
-            if groups and groups[-1]["rate"] == part.rate:
-                groups[-1]["end"] = part.end
-            else:
-                groups.append({"begin": part.begin, "end": part.end, "rate": part.rate})
-        for group in groups:
-            piece = slice(group.pop("begin"), group.pop("end"))
-            parameter = nn.Parameter(self.values[slot, piece])
-            parameter.grad = self.gradients[slot, piece]
-            group |= {"params": [parameter], "lr": self._settings["lr"] * group["rate"]}
-        return torch.optim.Adam(groups, **self._settings, fused=True)
+        parameter = nn.Parameter(self.values[slot])
+        parameter.grad = self.gradients[slot]
+        return torch.optim.Adam([parameter], lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
 
     @contextlib.contextmanager
     def rows(
@@ -140,7 +140,7 @@ class Adapters:
         """One step of Adam in this slot, with `factor` times the learning rate."""
         optimiser = self._optimisers[slot]
         for group in optimiser.param_groups:
-            group["lr"] = self._settings["lr"] * group["rate"] * factor
+            group["lr"] = self.lr * factor
         optimiser.step()
 
     @torch.no_grad()

@@ -5,6 +5,9 @@ Adam per selected text, in the given order, is scored at the chosen steps, and h
 as it is done. In every round each slot takes one step; the texts of a round are put together in passes so that little
 is padded. What a prompt learns does not depend on who is beside it.
 
+A prompt's trace is handed out while the prompt still has its slot, so that the caller may generate with the trained
+model, judge the update or save it; the slot is reset when the caller asks for the next trace.
+
 With gradient reuse (gradient_reuse.py) a slot whose next step uses its last gradient again takes that step without a
 place in the passes of the round.
 """
@@ -15,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from ttft.finetuning.gradient_reuse import computed
 from ttft.finetuning.texts import Batch, Text, make_batch, passes, tokenise
@@ -34,6 +37,8 @@ class Learner(Protocol):
     @property
     def pass_tokens(self) -> int: ...
 
+    def room_for(self, prompts: int) -> None: ...
+
     def reset(self, slot: int) -> None: ...
 
     def step(self, batch: Batch, factors: dict[int, float] | None = None) -> list[float]: ...
@@ -51,24 +56,35 @@ class PromptTexts:
     texts: Sequence[str]
 
 
+S = TypeVar("S")
+"""What the scorer returns."""
+
+
 @dataclass
-class Trace:
-    """What happened to one prompt. losses[i] is the mean nats per token of text i before its step, or, where the step
-    used a gradient again, the last one computed for that text; gradients is how many were computed; scores maps a
-    number of steps to what the scorer returned then; failed says why there are no more, "" if nothing failed; seconds:
-    train (device synchronised; of a pass with several prompts the share of its tokens), evaluate."""
+class Trace(Generic[S]):
+    """What happened to one prompt.
+
+    slot       where it was trained: `learner.scoring(slot)` is its model until the next trace is asked for
+    losses     [i]: mean nats per token of text i before its step, or, where the step used a gradient again, the last
+               one computed for that text
+    gradients  how many were computed
+    scores     number of steps -> what the scorer returned then
+    seconds    train (device synchronised; of a pass with several prompts the share of its tokens) and evaluate
+    failed     why training ended early; "" if nothing failed
+    """
 
     key: str
+    slot: int = 0
     losses: list[float] = field(default_factory=list)
     gradients: int = 0
-    scores: dict[int, Any] = field(default_factory=dict)
+    scores: dict[int, S] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "evaluate": 0.0})
     failed: str = ""
 
 
-Scorer = Callable[[str, Any], Any]
+Scorer = Callable[[str, Any], S]
 GoOn = Callable[[str, Sequence[float]], bool]
-OnEnd = Callable[[Trace, int], None]
+OnStep = Callable[[str], None]
 
 
 def finetune_prompts(
@@ -79,19 +95,22 @@ def finetune_prompts(
     max_length: int,
     prefix_token: int,
     score_at: Sequence[int] = (),
-    scorer: Scorer | None = None,
+    scorer: Scorer[S] | None = None,
     go_on: GoOn | None = None,
-    on_end: OnEnd | None = None,
+    on_step: OnStep | None = None,
     warm_down: float = 1.0,
     reuse: int = 1,
     pass_tokens: int | None = None,
-) -> Iterator[Trace]:
+) -> Iterator[Trace[S]]:
     """Fine-tune on each job's texts and yield one Trace per job, as they end; jobs are taken one by one as slots free.
+
+    While the caller holds a trace, its slot still has what was learned. The slot is reset when the next trace is asked
+    for; every slot is reset when the iteration ends, is closed or raises.
 
     max_length, prefix_token  as in scoring: a text is one prefix token and its tokens, in windows of max_length
     score_at   numbers of steps after which scorer(key, model) is called; the last step of a job is always scored
     go_on      asked with (key, losses so far) after each step; False ends the prompt there
-    on_end     called with (trace, slot) when a job has ended, scored and before its slot is reset; not if it failed
+    on_step    called with the key after each step, also one with a gradient used again: len(trace.losses) times in all
     warm_down  the rate of a job's last step relative to its first; linear between. 1: constant
     reuse      a text that stands several times in a row has its gradient computed every reuse-th time. 1: every time
     pass_tokens  most tokens of a pass, padding included (a single text may have more); default: the learner's
@@ -99,8 +118,9 @@ def finetune_prompts(
     slot forgotten, and its trace says so.
     """
     most = pass_tokens if pass_tokens is not None else learner.pass_tokens
-    run = _Run(learner, tokenizer, max_length, prefix_token, score_at, scorer, go_on, warm_down, reuse, most)
-    queue, free, busy = iter(jobs), list(range(learner.slots))[::-1], {}
+    run = _Run(learner, tokenizer, max_length, prefix_token, score_at, scorer, go_on, on_step, warm_down, reuse, most)
+    queue, free = iter(jobs), list(range(learner.slots))[::-1]
+    busy: dict[int, _Prompt[S]] = {}
     exhausted = False
     try:
         while True:
@@ -115,22 +135,20 @@ def finetune_prompts(
                 return
             run.round(busy)
             for slot in [s for s, prompt in busy.items() if prompt.done]:
-                if on_end is not None and not busy[slot].trace.failed:
-                    on_end(busy[slot].trace, slot)
-                prompt = busy.pop(slot)
+                yield busy[slot].trace
                 learner.reset(slot)
+                del busy[slot]
                 free.append(slot)
-                yield prompt.trace
     finally:
         for slot in busy:
             learner.reset(slot)
 
 
 @dataclass
-class _Prompt:
+class _Prompt(Generic[S]):
     """A prompt in a slot."""
 
-    trace: Trace
+    trace: Trace[S]
     texts: list[Text]
     computed: list[bool]
     done: bool = False
@@ -141,29 +159,30 @@ class _Prompt:
 
 
 @dataclass
-class _Run:
+class _Run(Generic[S]):
     learner: Learner
     tokenizer: Any
     max_length: int
     prefix_token: int
     score_at: Sequence[int]
-    scorer: Scorer | None
+    scorer: Scorer[S] | None
     go_on: GoOn | None
+    on_step: OnStep | None
     warm_down: float
     reuse: int
     pass_tokens: int
 
-    def begin(self, slot: int, job: PromptTexts) -> _Prompt:
+    def begin(self, slot: int, job: PromptTexts) -> _Prompt[S]:
         self.learner.reset(slot)
         timer = Timer(str(self.learner.device))
         with timer("train"):
             texts = [tokenise(self.tokenizer, text, self.max_length, self.prefix_token) for text in job.texts]
-        prompt = _Prompt(Trace(job.key), texts, computed(job.texts, self.reuse), done=not texts)
+        prompt = _Prompt(Trace[S](job.key, slot), texts, computed(job.texts, self.reuse), done=not texts)
         prompt.trace.seconds["train"] += timer.seconds["train"]
         self._score(slot, prompt)
         return prompt
 
-    def round(self, busy: dict[int, _Prompt]) -> None:
+    def round(self, busy: dict[int, _Prompt[S]]) -> None:
         """One step in every slot that has one to take."""
         going = {slot: prompt for slot, prompt in busy.items() if not prompt.done}
         texts = {slot: prompt.texts[prompt.step] for slot, prompt in going.items() if prompt.computed[prompt.step]}
@@ -178,7 +197,7 @@ class _Run:
                 busy[slot].trace.gradients += 1
                 self._after(slot, busy[slot], loss)
 
-    def _repeat(self, prompts: dict[int, _Prompt]) -> None:
+    def _repeat(self, prompts: dict[int, _Prompt[S]]) -> None:
         """A step in each of these slots with the gradient that it holds."""
         if not prompts:
             return
@@ -189,12 +208,14 @@ class _Run:
             prompt.trace.seconds["train"] += timer.seconds["train"] / len(prompts)
             self._after(slot, prompt, prompt.trace.losses[-1])
 
-    def _factor(self, prompt: _Prompt) -> float:
+    def _factor(self, prompt: _Prompt[S]) -> float:
         """Of the learning rate: from 1 at the first step to warm_down at the last."""
         return 1.0 + (self.warm_down - 1.0) * prompt.step / max(1, len(prompt.texts) - 1)
 
-    def _after(self, slot: int, prompt: _Prompt, loss: float) -> None:
+    def _after(self, slot: int, prompt: _Prompt[S], loss: float) -> None:
         prompt.trace.losses.append(loss)
+        if self.on_step is not None:
+            self.on_step(prompt.trace.key)
         if not math.isfinite(loss):
             prompt.trace.failed, prompt.done = f"the loss of step {prompt.step} is {loss}", True
             return
@@ -202,7 +223,7 @@ class _Run:
         prompt.done = prompt.step == len(prompt.texts) or not goes
         self._score(slot, prompt)
 
-    def _score(self, slot: int, prompt: _Prompt) -> None:
+    def _score(self, slot: int, prompt: _Prompt[S]) -> None:
         if self.scorer is not None and (prompt.step in self.score_at or prompt.done):
             timer = Timer(str(self.learner.device))
             with timer("evaluate"), self.learner.scoring(slot) as model:

@@ -45,8 +45,11 @@ class FullLearner:
 
     @property
     def count(self) -> int:
-        """Trained numbers per prompt."""
+        """Trainable parameters per prompt."""
         return sum(p.numel() for p in self.parameters)
+
+    def room_for(self, prompts: int) -> None:
+        """Nothing to do: there is one slot, however many prompts there are."""
 
     @torch.no_grad()
     def reset(self, slot: int) -> None:

@@ -127,7 +127,8 @@ class LowRankHead(nn.Module):
 class LoraLearner:
     """`slots` adapters on a frozen causal LM of transformers; see the module. The model is changed in place.
 
-    slots        None: as many as memory has room for (`memory.slots_that_fit`); never more than `most`
+    slots        most prompts side by side; None: as many as memory has room for (`memory.slots_that_fit`)
+    prompts      how many there are at first, so that no more slots are made; `room_for` makes more. None: all slots
     window       tokens of a row, for `pass_tokens`: how many tokens of a pass memory has room for
     rank, alpha, rslora  scale is alpha/rank, with rslora alpha/sqrt(rank) (Kalajdzievski, arXiv 2312.03732); default
                  alpha = rank
@@ -142,7 +143,7 @@ class LoraLearner:
         model: Any,
         *,
         slots: int | None = 1,
-        most: int | None = None,
+        prompts: int | None = None,
         window: int = 1024,
         rank: int = 16,
         alpha: float | None = None,
@@ -155,7 +156,7 @@ class LoraLearner:
         score_dtype: torch.dtype | None = None,
         seed: int = 0,
     ) -> None:
-        self.adapters = Adapters()
+        self.adapters = Adapters(lr=lr, betas=betas, eps=eps)
         given = model.get_input_embeddings().weight.dtype
         self.dtype, self.score_dtype = dtype or given, score_dtype or given
         self.rank, self.alpha, self.rslora = rank, alpha if alpha is not None else rank, rslora
@@ -167,10 +168,21 @@ class LoraLearner:
         self.model, self.scorer = attached[self.dtype], attached[self.score_dtype]
         train_fast(self.model)
         free, kind = runtime.free_memory(str(model.device)), model.device.type
-        slots = min(slots or memory.slots_that_fit(self.count, free, kind), most if most is not None else 1 << 30)
+        self.most_slots = slots or memory.slots_that_fit(self.count, free, kind)
         self.token_numbers = memory.token_numbers(model, self._widths(), window)
         self.pass_tokens = memory.tokens_that_fit(self.token_numbers, free, kind, self.dtype)
-        self.adapters.allocate(slots, model.device, lr=lr, betas=betas, eps=eps)
+        self.adapters.allocate(self._slots_for(prompts), model.device)
+
+    def _slots_for(self, prompts: int | None) -> int:
+        return self.most_slots if prompts is None else max(1, min(self.most_slots, prompts))
+
+    def room_for(self, prompts: int) -> None:
+        """Make slots for this many prompts, or as many as `slots` allows, if there are fewer; never takes one away.
+
+        Only between prompts: no slot may hold anything that was learned.
+        """
+        if self._slots_for(prompts) > self.slots:
+            self.adapters.allocate(self._slots_for(prompts), self.device)
 
     def _widths(self) -> int:
         """Sum of the inputs and outputs of all projections: A is (in, r), B is (r, out)."""
@@ -183,7 +195,7 @@ class LoraLearner:
 
     @property
     def count(self) -> int:
-        """Trained numbers per prompt."""
+        """Trainable parameters per prompt."""
         return self.adapters.count
 
     def reset(self, slot: int) -> None:

@@ -36,7 +36,7 @@ def pass_bytes(numbers: int, tokens: int, count: int, texts: int, dtype: torch.d
 
 
 def slots_that_fit(count: int, free: int, device: str) -> int:
-    """Slots for adapters of n = count numbers, at least 1, in a share of the free bytes."""
+    """Slots for adapters of n = count trainable parameters, at least 1, in a share of the free bytes."""
     most, _ = MOST.get(device, MOST["cpu"])
     return max(1, min(most, int(SHARE * free) // (BYTES_PER_NUMBER * count)))
 
