@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from test_finetune_eval import arguments, content
 
-from ttft.commands import evaluating
 from ttft.evaluation import bits_per_byte
 from ttft.finetuning.export import CONFIG, WEIGHTS, adapter_folder
 from ttft.finetuning.model import load_causal_lm
+from ttft.tuner.scoring import Evaluator
 
 
 def peft_model(base: str, folder: Path):
@@ -51,16 +51,16 @@ def test_an_adapter_is_on_disk_before_its_result(
     tmp_path, run_ttft, index_folder, prompts_file, lm_folder, monkeypatch
 ):
     command = arguments(index_folder, prompts_file, tmp_path / "r", lm_folder, "--save-adapters", tmp_path / "a")
-    save, saved = evaluating.Run.save_adapter, []
+    save, saved = Evaluator._save_adapter, []
 
-    def killed_at_the_third(self, trace, slot):
+    def killed_at_the_third(self, trace):
         if len(saved) == 2:
             raise KeyboardInterrupt
-        save(self, trace, slot)
+        save(self, trace)
         saved.append(trace.key)
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluating.Run, "save_adapter", killed_at_the_third)
+        patch.setattr(Evaluator, "_save_adapter", killed_at_the_third)
         assert run_ttft(*command) == 130
     assert [r["prompt_id"] for r in content(tmp_path / "r")] == saved
     times = {key: (tmp_path / "a" / key / WEIGHTS).stat().st_mtime_ns for key in saved}

@@ -93,7 +93,7 @@ def test_explain_in_a_pipe_agrees_with_the_strategies_alone(run_ttft, index_fold
 
 
 def test_the_curve_is_drawn_from_its_first_value_down():
-    from ttft.commands.explain import sparkline
+    from ttft.commands.texts import sparkline
 
     assert sparkline([1.0, 0.75, 0.5, 0.0], 0.0) == "█▆▅▁"
     assert sparkline([1.0, 1.0], 1.0) == "██" and len(sparkline([1.0 - i / 60 for i in range(51)], 0.1)) <= 24

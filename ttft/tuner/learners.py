@@ -102,7 +102,7 @@ class GradientLearner:
 
     def room_for(self, prompts: int | None) -> None:
         if isinstance(self.inner, LoraLearner):
-            self.inner.room_for(prompts)
+            self.inner.room_for(prompts if prompts is not None else 1 << 30)
 
     def facts(self) -> dict[str, Any]:
         known = self.training.to_json() | {"parameters": self.inner.count, "reuse": self.reuse}

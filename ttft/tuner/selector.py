@@ -156,4 +156,4 @@ class Selector:
         """The text as one piece, or cut as the index's documents were, so that no part of a long prompt is unseen."""
         if self.query == "first":
             return [query]
-        return [d.text for d in pieces([Text(query, "", "")], self.index.manifest.sources[0].corpus["piece_chars"])]
+        return [d.text for d in pieces([Text(query, "", "")], self.index.manifest.sources[0].corpus.piece_chars)]
