@@ -128,6 +128,22 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
 
 
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Inside, transformers writes neither notices nor progress bars; afterwards it does as before."""
+    from transformers import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def pick_device(name: str) -> str:
     """'auto' -> cuda where there is one, else cpu; anything else is checked. Raises ConfigError."""
     import torch

@@ -9,9 +9,19 @@ from pathlib import Path
 
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from ttft.config.base import Config
+from ttft.progress import OnProgress
+from ttft.progress import Progress as Reported
 
 
 def say(text: str) -> None:
@@ -34,6 +44,22 @@ def progress() -> Iterator[Progress]:
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as display:
         yield display
+
+
+def showing(display: Progress) -> OnProgress:
+    """What puts the progress that the library reports on the display: a line for each stage, the last one stays."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(at: Reported) -> None:
+        if at.stage not in tasks:
+            for ended in tasks.values():
+                display.remove_task(ended)
+            tasks.clear()
+            tasks[at.stage] = display.add_task(at.stage, total=at.total)
+        description = f"{at.stage} {at.detail}".rstrip()
+        display.update(tasks[at.stage], completed=at.done, total=at.total, description=description)
+
+    return show
 
 
 def show_plan(config: Config, files: list[Path]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +23,7 @@ from ttft.runtime import Timer
 if TYPE_CHECKING:
     from ttft.commands.guarding import Guard, Verdict
     from ttft.finetuning.engine import PromptTexts, Trace
+    from ttft.vector_index.manifest import Manifest
 
 
 def _failure(trace: Trace) -> str:
@@ -55,14 +54,13 @@ class Run:
             run.guard = Guard(config, run.tuner)
         return run
 
-    def identity(self, manifest: dict) -> dict:
+    def identity(self, manifest: Manifest) -> dict:
         """The resolved configuration of the run, with the index named by its content and not by its place."""
-        content = json.dumps([manifest["shards"], manifest["embedder"], manifest["search"]], sort_keys=True).encode()
         tuner = self.tuner
         resolved = self.config.resolved() | tuner.training | {
-            "embedder": manifest["embedder"]["name"], "lambda_": tuner.selector.lambda_, "max_length": tuner.window,
+            "embedder": manifest.embedder.name, "lambda_": tuner.selector.lambda_, "max_length": tuner.window,
             "dtype": str(tuner.dtype).removeprefix("torch."), "device": tuner.selector.device.split(":")[0],
-            "index_sha256": hashlib.sha256(content).hexdigest(),
+            "index_sha256": manifest.content_sha256(),
         }  # fmt: skip
         for place in ("out", "index", "slots", "save_adapters", *BACKEND):
             del resolved[place]

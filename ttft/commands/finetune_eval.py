@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ttft.commands.console import note, progress, say, show_plan
 from ttft.commands.evaluating import Run
@@ -31,6 +31,9 @@ from ttft.run_dir import (
     record_provenance,
     sha256_text,
 )
+
+if TYPE_CHECKING:
+    from ttft.vector_index.manifest import Manifest
 
 
 def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
@@ -69,7 +72,7 @@ def _own(prompts: list[Prompt], job: str | None) -> list[Prompt]:
 
 
 def _run(
-    config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], everyone: list[Prompt], manifest: dict
+    config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], everyone: list[Prompt], manifest: Manifest
 ) -> None:
     """Score `prompts`; `everyone`, the prompts of all jobs, share one budget."""
     started = time.perf_counter()
@@ -97,7 +100,7 @@ def _run(
 
 
 @contextmanager
-def _engine(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manifest: dict) -> Iterator[Any]:
+def _engine(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manifest: Manifest) -> Iterator[Any]:
     """What does the work: this process (`Run`), or workers of Ray, which do as it does."""
     if config.backend == "ray":
         from ttft.commands.finetune_eval_ray import ray_run

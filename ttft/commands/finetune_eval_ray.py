@@ -13,40 +13,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ttft import runtime
+from ttft.commands.console import note
 from ttft.commands.evaluating import Run
-from ttft.commands.on_ray import ENDURING, Workers, each, first_answer, workers
 from ttft.config.finetune_eval import FinetuneEvalConfig
+from ttft.distributed.cluster import ENDURING, Workers, each, first_answer, workers
 from ttft.errors import ConfigError
 from ttft.records import Prompt, Result, Selection
 from ttft.run_dir import JsonLines, claim_run
 
+if TYPE_CHECKING:
+    from ttft.vector_index.manifest import Manifest
+
 
 @contextmanager
-def ray_run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manifest: dict) -> Iterator[RayRun]:
+def ray_run(config: FinetuneEvalConfig, folder: Path, prompts: list[Prompt], manifest: Manifest) -> Iterator[RayRun]:
     """Workers for these prompts, each with its models. Raises ConfigError for an index that they cannot share."""
     from ttft.vector_index.milvus import EMBEDDED
 
-    if not manifest["complete"]:
+    if not manifest.complete:
         raise ConfigError(
             f"{config.index} is not finished: workers would not all see the same pieces",
             "finish it first, or leave --backend out",
         )
-    if manifest["search"].get("uri", "").endswith(EMBEDDED):
+    if (manifest.search.uri or "").endswith(EMBEDDED):
         raise ConfigError(
             f"{config.index} is searched by Milvus in a {EMBEDDED} file, which serves one process at a time",
             "leave --backend out, or search it by Faiss or a server of Milvus: ttft index merge",
         )
-    with workers(config, device=config.device, seed=config.seed, folder=folder) as crew:
+    with workers(
+        count=config.workers, address=config.ray_address, device=config.device, seed=config.seed, folder=folder
+    ) as crew:
         yield RayRun(config, crew, prompts, manifest)
 
 
 class RayRun:
     """What `evaluating.Run` is, on workers. The first of them speaks for all; the others check that they agree."""
 
-    def __init__(self, config: FinetuneEvalConfig, crew: Workers, prompts: list[Prompt], manifest: dict) -> None:
+    def __init__(self, config: FinetuneEvalConfig, crew: Workers, prompts: list[Prompt], manifest: Manifest) -> None:
         import ray
 
         self.crew = crew
@@ -57,9 +63,9 @@ class RayRun:
         self.workers: list[Any] = [
             worker.remote(crew, config, *self.given) for _ in range(min(crew.count, len(prompts)))
         ]
-        self._identity, self.slots, self._host = first_answer(ray, self.workers[0].facts.remote())
+        self._identity, self.slots, self._host = first_answer(ray, self.workers[0].facts.remote(), on_note=note)
 
-    def identity(self, manifest: dict) -> dict:
+    def identity(self, manifest: Manifest) -> dict:
         return self._identity
 
     def host_facts(self) -> dict:
@@ -91,7 +97,7 @@ class RayRun:
 class Worker:
     """An actor. What it holds is loaded when it is first asked, so that one that died begins where it stood."""
 
-    def __init__(self, crew: Workers, config: FinetuneEvalConfig, prompts: list[Prompt], manifest: dict) -> None:
+    def __init__(self, crew: Workers, config: FinetuneEvalConfig, prompts: list[Prompt], manifest: Manifest) -> None:
         self.crew, self.config, self.prompts, self.manifest = crew, config, prompts, manifest
 
     @cached_property

@@ -63,16 +63,16 @@ class Selector:
 
         self.config, self.device = config, device
         self.index = open_vector_index(Path(config.index), nprobe=config.nprobe, ef_search=config.ef_search)
-        made = self.index.manifest["embedder"]
-        if config.embedder is not None and canonical_name(config.embedder) != made["name"]:
+        made = self.index.manifest.embedder
+        if config.embedder is not None and canonical_name(config.embedder) != made.name:
             raise ConfigError(
-                f"embedder: {config.index} was made with {made['name']!r}, asked for {config.embedder!r}",
+                f"embedder: {config.index} was made with {made.name!r}, asked for {config.embedder!r}",
                 "leave --embedder out, or build an index with it: ttft index SOURCE --embedder " + config.embedder,
             )
-        if not self.index.manifest["complete"]:
+        if not self.index.manifest.complete:
             note(f"{config.index} is not finished: using the {self.index.rows:,} pieces that are there")
         self.policy = read_policy(config.policy) if config.policy is not None else None
-        self.lambda_ = self._lambda(made["name"])
+        self.lambda_ = self._lambda(made.name)
         stop = (
             CalibratedRule(self.policy, config.n) if self.policy is not None and config.rule() == "calibrated" else None
         )
@@ -86,13 +86,13 @@ class Selector:
             seed=config.seed,
         )
         self.embedder = load_embedder(
-            made["name"], pooling=made["pooling"], max_tokens=made["max_tokens"], device=device, dtype=dtype,
-            revision=None if ":" in made["revision"] or made["revision"] == "unknown" else made["revision"],
-            tokenizer=made["tokenizer"], trust_remote_code=config.trust_remote_code,
+            made.name, pooling=made.pooling, max_tokens=made.max_tokens, device=device, dtype=dtype,
+            revision=None if ":" in made.revision or made.revision == "unknown" else made.revision,
+            tokenizer=made.tokenizer, trust_remote_code=config.trust_remote_code,
         )  # fmt: skip
-        if self.embedder.revision != made["revision"]:
+        if self.embedder.revision != made.revision:
             raise ConfigError(
-                f"embedder revision: {config.index} was made with {made['revision']}, here is {self.embedder.revision}",
+                f"embedder revision: {config.index} was made with {made.revision}, here is {self.embedder.revision}",
                 "install that version of the encoder, or build the index again",
             )
 
@@ -157,4 +157,4 @@ class Selector:
         if self.config.query == "first":
             return [query]
         texts = [Text(query, "", "")]
-        return [d.text for d in pieces(texts, self.index.manifest["sources"][0]["corpus"]["piece_chars"])]
+        return [d.text for d in pieces(texts, self.index.manifest.sources[0].corpus.piece_chars)]

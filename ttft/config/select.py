@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ttft.config.index import CorpusFields, EffortFields
-from ttft.defaults import PAPER_LAMBDA, VETTED_LAMBDA
+from ttft.defaults import lambda_for
 
 
 class SelectionFields(CorpusFields, EffortFields):
@@ -91,7 +91,7 @@ class SelectionFields(CorpusFields, EffortFields):
 
     def lambda_for(self, embedder: str) -> float | Literal["auto"]:
         """lambda as asked for, else as vetted for this embedder, else the paper's."""
-        return self.lambda_ if self.lambda_ is not None else VETTED_LAMBDA.get(embedder, PAPER_LAMBDA)
+        return self.lambda_ if self.lambda_ is not None else lambda_for(embedder)
 
 
 class SelectConfig(SelectionFields):
