@@ -184,15 +184,15 @@ def descendants(process, name: str = "") -> list:
     return found
 
 
-def wait_for(happened, process, seconds: float = 90) -> None:
+def wait_for(happened, process, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert process.poll() is None, "ended before it could be disturbed"
-        assert time.monotonic() < end
+        assert time.monotonic() < end, "it hangs"
         time.sleep(0.02)
 
 
-def assert_gone(processes, seconds: float = 20) -> None:
+def assert_gone(processes, seconds: float = 120) -> None:
     import psutil
 
     _, alive = psutil.wait_procs(processes, timeout=seconds)
@@ -217,13 +217,13 @@ def test_an_index_outlives_its_driver_and_its_workers(package, one_thread, tmp_p
     driver.kill()
     driver.wait()
     assert_gone([p for p in below if "Agent" not in p.name()])
-    assert_gone(below, 90)  # Ray's agents, which do no work of ours, look only now and then
+    assert_gone(below, 300)  # Ray's agents, which do no work of ours, look only now and then
     done = shards()
 
     driver = start(command, tmp_path / "log")
     wait_for(lambda: shards() > done + 3, driver)
     descendants(driver, "ray::MapWorker")[0].kill()
-    assert driver.wait(120) == 0, (tmp_path / "log").read_text()
+    assert driver.wait(600) == 0, (tmp_path / "log").read_text()
     assert files_of(killed) == files_of(undisturbed)
 
 
@@ -240,7 +240,7 @@ def test_a_run_outlives_interruptions_and_its_workers(
     wait_for(lambda: content(killed), driver)
     below = descendants(driver)
     driver.send_signal(signal.SIGINT)
-    assert driver.wait(60) == 130, (tmp_path / "log").read_text()
+    assert driver.wait(600) == 130, (tmp_path / "log").read_text()
     assert "interrupted" in (tmp_path / "log").read_text()
     assert_gone(below)
     assert 1 <= len(content(killed)) < 4
@@ -248,5 +248,5 @@ def test_a_run_outlives_interruptions_and_its_workers(
     driver = start(command, tmp_path / "log")
     wait_for(lambda: descendants(driver, "ray::Worker.finetune"), driver)
     descendants(driver, "ray::Worker.finetune")[0].kill()
-    assert driver.wait(120) == 0, (tmp_path / "log").read_text()
+    assert driver.wait(600) == 0, (tmp_path / "log").read_text()
     assert_same_run(killed, undisturbed)
