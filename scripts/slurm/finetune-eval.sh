@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One task of a Slurm array: job I of N of the prompts, into OUT/job-I-of-N. Run again, it does what is missing.
 # Usage: sbatch --array=1-8 scripts/slurm/finetune-eval.sh OUT INDEX PROMPTS [-- OPTIONS of ttft finetune-eval]
-#   TOTAL_JOBS=8 sbatch --array=3,5 scripts/slurm/finetune-eval.sh ...    only these; N is TOTAL_JOBS, else the array's size
+#   TOTAL_JOBS=8 sbatch --array=3,5 scripts/slurm/finetune-eval.sh ...  only these; N is TOTAL_JOBS, else the array's size
 #SBATCH --job-name=ttft-finetune-eval --requeue
 set -euo pipefail
 usage() { sed -n '2,/^set/s/^# //p' "$0" && exit "$1"; }

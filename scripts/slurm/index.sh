@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One task of a Slurm array: part I of N of an index, into OUT/parts/part-I-of-N. Run again, it does what is missing.
 # Usage: sbatch --array=1-8 scripts/slurm/index.sh OUT SOURCE [-- OPTIONS of ttft index]
-#   TOTAL_JOBS=8 sbatch --array=3,5 scripts/slurm/index.sh ...    only these; N is TOTAL_JOBS, else the array's size
+#   TOTAL_JOBS=8 sbatch --array=3,5 scripts/slurm/index.sh ...  only these; N is TOTAL_JOBS, else the array's size
 #SBATCH --job-name=ttft-index --requeue
 set -euo pipefail
 usage() { sed -n '2,/^set/s/^# //p' "$0" && exit "$1"; }
