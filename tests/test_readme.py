@@ -17,14 +17,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import markdown
 import pytest
-from markdown import REPO, absent_files, arguments, commands, fences, make_targets, run_python, shell_lines
+import readme_pages
+from readme_pages import REPO, absent_files, arguments, commands, fences, make_targets, run_python, shell_lines
 from small import sentences, ttft
 
 from ttft import cli
 
-PAGES = [pytest.param(path, id=path.relative_to(REPO).as_posix()) for path in markdown.readmes()]
+PAGES = [pytest.param(path, id=path.relative_to(REPO).as_posix()) for path in readme_pages.readmes()]
 each_page = pytest.mark.parametrize("page", PAGES)
 
 
@@ -159,8 +159,8 @@ def test_all_readmes_are_found_and_none_of_what_is_installed_or_made(tmp_path, m
     for name in ("", "ttft/selection", "configs", ".venv/lib", "runs/docs", "ttft/__pycache__"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / name / "README.md").write_text("")
-    monkeypatch.setattr(markdown, "REPO", tmp_path)
-    found = [path.relative_to(tmp_path).as_posix() for path in markdown.readmes()]
+    monkeypatch.setattr(readme_pages, "REPO", tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in readme_pages.readmes()]
     assert found == ["README.md", "configs/README.md", "ttft/selection/README.md"]
 
 
