@@ -104,15 +104,15 @@ def descendants(process, name: str = "") -> list:
     return found
 
 
-def wait_for(happened, process, seconds: float = 90) -> None:
+def wait_for(happened, process, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert process.poll() is None, "ended before it could be disturbed"
-        assert time.monotonic() < end
+        assert time.monotonic() < end, "it hangs"
         time.sleep(0.02)
 
 
-def assert_gone(processes, seconds: float = 20) -> None:
+def assert_gone(processes, seconds: float = 120) -> None:
     import psutil
 
     _, alive = psutil.wait_procs(processes, timeout=seconds)
@@ -132,7 +132,7 @@ def test_a_run_outlives_interruptions_and_its_workers(
     wait_for(lambda: content(killed), driver)
     below = descendants(driver)
     driver.send_signal(signal.SIGINT)
-    assert driver.wait(60) == 130, (tmp_path / "log").read_text()
+    assert driver.wait(600) == 130, (tmp_path / "log").read_text()
     assert "interrupted" in (tmp_path / "log").read_text()
     assert_gone(below)
     assert 1 <= len(content(killed)) < 4
@@ -140,5 +140,5 @@ def test_a_run_outlives_interruptions_and_its_workers(
     driver = start(command, tmp_path / "log")
     wait_for(lambda: descendants(driver, "ray::Worker.finetune"), driver)
     descendants(driver, "ray::Worker.finetune")[0].kill()
-    assert driver.wait(120) == 0, (tmp_path / "log").read_text()
+    assert driver.wait(600) == 0, (tmp_path / "log").read_text()
     assert_same_run(killed, undisturbed)
