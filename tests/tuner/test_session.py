@@ -92,8 +92,8 @@ def test_select_is_the_command(tuner, run_ttft, index_folder, prompts, capsys):
 def test_generate_is_the_command(tuner, run_ttft, index_folder, lm_folder, capsys):
     prompt = "river stone cloud"
     answer = tuner.generate(prompt, compare=True, max_new_tokens=12)
-    given = ["generate", index_folder, "--model", lm_folder, "--prompt", prompt, *FLAGS, "--set", "score_dtype=float32"]
-    assert run_ttft(*given[:-2], "--compare", "--json", "--max-new-tokens", 12) == 0
+    given = ["generate", index_folder, "--model", lm_folder, "--prompt", prompt, *FLAGS]
+    assert run_ttft(*given, "--compare", "--json", "--max-new-tokens", 12) == 0
     printed = json.loads(capsys.readouterr().out)
     assert without_seconds(answer.to_json()) == without_seconds(printed)
     assert str(answer) == answer.text and answer.base is not None and answer.steps == 4

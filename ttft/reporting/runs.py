@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from ttft import run_dir
 from ttft.errors import MissingArtifact, TtftError
@@ -14,7 +13,6 @@ from ttft.records import Result, Selection
 NAMES = {"sift": "SIFT", "itl": "ITL", "mmr": "MMR"}
 PLACES = {"out", "job"}  # keys of a configuration that say where a run is, or which part of it, and not what it is
 Key = tuple[str, str, int]
-Record = TypeVar("Record", Result, Selection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +52,14 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / run_dir.RESULTS).exists():
         raise _not_a_run(folder)
-    results = _records(folder / run_dir.RESULTS, Result)
+    results = tuple(run_dir.read_records(folder / run_dir.RESULTS, Result))
     if not results:
         raise MissingArtifact(f"{folder} has no results yet", f"go on with it: ttft finetune-eval --out {folder} ...")
     for number, result in enumerate(results, 1):
         _check(result, f"{folder / run_dir.RESULTS}:{number}")
     config = read_config(folder)
     _check_unique(results, folder)
-    selections = _records(folder / run_dir.SELECTIONS, Selection)
+    selections = tuple(run_dir.read_records(folder / run_dir.SELECTIONS, Selection))
     return Run(folder, plain_label(config, folder), config, results, selections, _provenance(folder))
 
 
@@ -124,17 +122,6 @@ def _not_a_run(folder: Path) -> MissingArtifact:
 def _runs_in(folder: Path) -> str:
     found = sorted(str(p.parent) for p in folder.glob(f"*/{run_dir.RESULTS}")) if folder.is_dir() else []
     return " ".join(found[:6])
-
-
-def _records(path: Path, kind: type[Record]) -> tuple[Record, ...]:
-    records = []
-    for number, line in enumerate(run_dir.read_lines(path), 1):
-        try:
-            records.append(kind(**line))
-        except TypeError as error:
-            what = f"{path}:{number} is not a {kind.__name__} record: {error}"
-            raise TtftError(what, "the file was changed by hand, or written by another version of ttft") from None
-    return tuple(records)
 
 
 def _check(result: Result, where: str) -> None:

@@ -45,8 +45,8 @@ def load_learner(
     if training.method == "full":
         return GradientLearner(*known, FullLearner(model, lr=training.lr, **types), reuse)
     lora = LoraLearner(
-        model, slots=slots, most=1, window=window, rank=training.rank, alpha=lora_alpha, rslora=training.rslora,
-        vocabulary=training.vocabulary, lr=training.lr, seed=seed, start_from=start_from, **types,
+        model, slots=slots, prompts=1, window=window, rank=training.rank, alpha=lora_alpha, rslora=training.rslora,
+        vocabulary=training.vocabulary, lr=training.lr, seed=seed, **types,
     )  # fmt: skip
     return GradientLearner(*known, lora, reuse)
 

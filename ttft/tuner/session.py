@@ -193,7 +193,7 @@ class Tuner:
         Raises TtftError where training failed.
         """
         answers = self.generate_many(
-            [prompt], compare=compare, seed=seed, on_progress=on_progress, go_on=go_on, **options
+            [as_prompt(prompt)], compare=compare, seed=seed, on_progress=on_progress, go_on=go_on, **options
         )
         with contextlib.closing(answers):
             answer = next(answers)
