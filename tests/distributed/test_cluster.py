@@ -10,15 +10,6 @@ from ttft.distributed import cluster
 from ttft.distributed.cluster import Workers, each, first_answer, fit, started, workers
 from ttft.errors import ConfigError, TtftError
 
-
-@pytest.fixture(scope="module")
-def ray():
-    """One Ray for all tests."""
-    pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
-    with started(None, 2) as running:
-        yield running
-
-
 # ---- without Ray ---------------------------------------------------------------------------------------------------
 
 
@@ -49,7 +40,7 @@ def test_workers_that_do_not_fit_are_refused(asked, machines, device, said):
 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path):
     crew = Workers(1, 1, 0, 0, str(tmp_path), str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="does not see .*none"):
+    with pytest.raises(ConfigError, match=r"does not see .*none"):
         crew.settle()
 
 
