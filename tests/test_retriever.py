@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import faiss
 import numpy as np
 import pytest
@@ -206,19 +208,85 @@ def test_lambda_auto_is_each_pools_own(vectors, queries):
         retriever.search(queries[0], N=3, K=None)
 
 
-def test_indexes_that_cannot_be_used_are_named(vectors):
+def test_indexes_that_cannot_be_used_are_named(vectors, index_folder):
     for index, words in (
         (faiss.IndexFlatIP(16), "empty"),
         ([1, 2], "list is no index"),
+        (np.ones(4), r"array \(4,\) of float64 is no index"),
+        (np.ones((0, 4)), "is no index"),
+        (np.ones((3, 4), dtype=int), "of int64 is no index"),
+        (np.full((3, 4), np.nan), "not finite"),
     ):
         with pytest.raises(ConfigError, match=words):
             Retriever(index)
     with pytest.raises(ConfigError, match="600 rows"):
         Retriever(flat(vectors), vectors=vectors[:5])
-    mapped = faiss.IndexIDMap(faiss.IndexFlatIP(16))
-    mapped.add_with_ids(vectors, np.arange(600))
+    sharded = faiss.IndexShards(16, False, True)
+    sharded.add_shard(part := flat(vectors))
     with pytest.raises(ConfigError, match="vectors back"):
-        Retriever(mapped).search(vectors[0], N=2)
-    assert len(Retriever(mapped, vectors=vectors).search(vectors[0], N=2)[1]) == 2
+        Retriever(sharded).search(vectors[0], N=2)
+    assert len(Retriever(sharded, vectors=vectors).search(vectors[0], N=2)[1]) == 2 and part.ntotal
+    with pytest.raises(ConfigError, match="its own vectors"):
+        Retriever(index_folder, vectors=vectors)
     with pytest.raises(ConfigError, match="not both"):
         Retriever(flat(vectors), alpha=0.3, stop=object())
+
+
+def test_an_array_is_an_exact_index_over_its_rows(vectors, queries):
+    for array in (vectors, vectors.astype(np.float64), vectors.astype(np.float16)):
+        retriever = Retriever(array, lambda_=0.1)
+        _, rows, found, _ = retriever.search(queries[0], N=8, K=50)
+        assert rows.tolist() == expected(array.astype(np.float32), queries[0], 8, 50, 0.1).tolist()
+        assert np.array_equal(found, array[rows].astype(np.float32))
+    everything = Retriever(vectors, lambda_=0.1).search(queries[0], N=5, K=None)[1]
+    assert everything.tolist() == select_sift(vectors, queries[0], 5, lambda_=0.1).order.tolist()
+
+
+@pytest.mark.parametrize("kind", [faiss.IndexIDMap, faiss.IndexIDMap2])
+@pytest.mark.parametrize("given", [True, False])
+def test_an_id_map_answers_with_its_ids(vectors, queries, kind, given):
+    """Whatever the strategy and the pool: what is chosen is what the index without ids gives, by another name."""
+    ids = np.random.default_rng(3).permutation(10**6)[:600]
+    mapped = kind(faiss.IndexFlatIP(16))
+    mapped.add_with_ids(vectors, ids)
+    for strategy in STRATEGIES:
+        for k in (40, None) if strategy in ("sift", "nearest") else (40,):
+            plain, named = (
+                Retriever(index, 0.1, strategy=strategy, vectors=vectors if given else None)
+                for index in (flat(vectors), mapped)
+            )
+            one, other = (r.choose(queries[0], n=6, k=k) for r in (plain, named))
+            assert other.ids.tolist() == ids[one.ids].tolist(), (strategy, k)
+            assert np.array_equal(other.vectors, one.vectors)
+            assert (one.pool is None) == (other.pool is None)
+            assert one.pool is None or other.pool.tolist() == ids[one.pool].tolist()
+    batch = [Retriever(index, 0.1).batch_search(queries, N=5, K=40)[1] for index in (flat(vectors), mapped)]
+    assert np.array_equal(batch[1], ids[batch[0]])
+
+
+def test_an_ivf_index_with_ids_of_its_own_is_refused(vectors, queries):
+    index = faiss.index_factory(16, "IVF8,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add_with_ids(vectors, np.arange(600) + 5000)
+    with pytest.raises(ConfigError, match="ids of its own") as caught:
+        Retriever(index, vectors=vectors).search(queries[0], N=3)
+    assert "IndexIDMap" in caught.value.hint
+
+
+def test_lambda_is_vetted_for_the_embedder_unless_it_is_given(vectors, index_folder):
+    assert Retriever(vectors).lambda_ == Retriever(flat(vectors)).lambda_ == 0.01
+    index = open_vector_index(index_folder)
+    assert Retriever(index).lambda_ == 0.01
+    minilm = replace(index, manifest=replace(index.manifest, embedder=replace(index.manifest.embedder, name="minilm")))
+    assert Retriever(minilm).lambda_ == 1.0 and Retriever(minilm, 0.01).lambda_ == 0.01
+    assert Retriever(minilm, "auto").lambda_ == "auto"
+
+
+@pytest.mark.parametrize(("n", "k", "words"), [(3, 0, "K is 0"), (3, -1, "K is -1"), (-1, 5, "N is -1")])
+def test_counts_that_are_too_small_are_named(vectors, queries, n, k, words):
+    for strategy in ("sift", "nearest", "uniform"):
+        retriever = Retriever(vectors, strategy=strategy)
+        for ask in (retriever.search, retriever.batch_search):
+            with pytest.raises(ConfigError, match=words):
+                ask(queries[:1], n, k)
+    assert Retriever(vectors).search(queries[0], N=0)[1].shape == (0,)

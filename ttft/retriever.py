@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ttft.defaults import lambda_for
 from ttft.errors import ConfigError
 from ttft.selection import PARAMETERS, STRATEGIES
 from ttft.selection.noise import spectral_lambda
@@ -45,7 +46,7 @@ class Choice:
     """Rows of the index in training order, with what is known of them; see records.Selection for the fields.
 
     pool (K,): the rows there were to choose from, ascending; None where it was the whole index. lambda_ is the one
-    used."""
+    used. Of an IndexIDMap, ids and pool are its ids."""
 
     ids: np.ndarray
     scores: np.ndarray
@@ -61,19 +62,25 @@ class Choice:
 class Retriever:
     """An opened index with a way to choose from it.
 
-    index      folder of an index of ttft, an opened VectorIndex, or any Faiss index object (inner product or L2)
-    lambda_    SIFT's noise, also for the sigma that is reported for the other strategies; "auto": from each pool
+    index      folder of an index of ttft, an opened VectorIndex, any Faiss index object (inner product or L2), or an
+               array (rows,d) of unit vectors, which is searched exactly. Indices that are returned are row numbers; of
+               a faiss.IndexIDMap they are its ids, as index.search gives them
+    lambda_    SIFT's noise, also for the sigma that is reported for the other strategies; "auto": from each pool.
+               Default: as vetted for the index's embedder (defaults.py), else, and where the embedder is not known, the
+               paper's 0.01
     alpha      adaptive rule of the paper: stop when sigma_n > 1/(alpha n); None takes all n. Only with "sift".
     strategy   one of selection.STRATEGIES
     stop       another rule than alpha's (selection.stopping.Stop). Only with "sift".
     relevance  of "mmr": 1 is nearest neighbours, 0 diversity alone
-    vectors    (rows,d): the exact vectors of a Faiss index that has only compressed ones (PQ) or gives none back
+    vectors    (rows,d): the exact vectors of a Faiss index that has only compressed ones (PQ) or gives none back, in
+               the order in which they were added
     seed       of the uniform strategy's draws, together with the call's `key`
-    Raises ConfigError for an unknown strategy or a rule that does not go with it.
+    Raises ConfigError for an unknown strategy or a rule that does not go with it, or for what is no index;
+    MissingArtifact for a folder without one.
     """
 
     def __init__(
-        self, index: Any, lambda_: float | Literal["auto"] = 0.01, alpha: float | None = None,
+        self, index: Any, lambda_: float | Literal["auto"] | None = None, alpha: float | None = None,
         strategy: str = "sift", *, stop: Stop | None = None, relevance: float = 0.5, vectors: Any = None, seed: int = 0,
     ) -> None:  # fmt: skip
         if strategy not in STRATEGIES:
@@ -83,8 +90,12 @@ class Retriever:
         if strategy != "sift" and (alpha is not None or stop is not None):
             raise ConfigError(f"stopping rules are SIFT's, not {strategy!r}'s", "leave --alpha and --stop out")
         if isinstance(index, str | Path):
-            index = open_vector_index(Path(index))
+            index = open_vector_index(index)
+        if isinstance(index, VectorIndex) and vectors is not None:
+            raise ConfigError("an index of ttft has its own vectors", "leave vectors out")
         self.index = index if isinstance(index, VectorIndex) else FaissIndex(index, vectors)
+        if lambda_ is None:
+            lambda_ = lambda_for(index.manifest.embedder.name if isinstance(index, VectorIndex) else None)
         self.stop = UncertaintyRule(alpha) if alpha is not None else stop
         self.lambda_, self.strategy, self.relevance, self.seed = lambda_, strategy, relevance, seed
 
@@ -93,11 +104,12 @@ class Retriever:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, RetrievalTime]:
         """Choose N rows for query (d,) or (m,d): values (N,), indices (N,), embeddings (N,d), seconds.
 
-        K             nearest rows to choose from; None: the whole index
+        K             nearest rows to choose from, at least 1; None: the whole index
         mean_pooling  the mean of the m vectors is the query; otherwise each is one, and their variances are summed
         threads       used only by K=None; `batch_search` has work for more
         values are the strategy's scores (SIFT: by how much each pick lowers the variance). Fewer than N rows where a
-        rule stopped, or where nothing was left to take.
+        rule stopped, or where nothing was left to take. Raises ConfigError for an N or K that is too small, ValueError
+        for vectors of another dimension than the index's.
         """
         choice = self.choose(self._query(query, mean_pooling), n=N, k=K, threads=threads)
         times = RetrievalTime(choice.seconds["search"], choice.seconds["select"])
@@ -111,6 +123,7 @@ class Retriever:
         Row i belongs to query i, whatever `threads` (default: all cores). A row that ends before N is filled with
         index -1, value NaN and zeros.
         """
+        _check_counts(N, K)
         choices = self.choose_batch([self._query(q, mean_pooling) for q in queries], n=N, k=K, threads=threads)
         values = np.full((len(choices), N), np.nan)
         indices = np.full((len(choices), N), -1, dtype=np.int64)
@@ -127,8 +140,10 @@ class Retriever:
     ) -> Choice:
         """Choose at most n rows for query vectors (d,) or (m,d) out of a pool of k. `key` varies the uniform draw.
 
-        Raises ValueError for vectors of another dimension than the index's.
+        Raises ConfigError for an n or k that is too small, ValueError for vectors of another dimension than the
+        index's.
         """
+        _check_counts(n, k)
         query = self._query(query)
         if k is None and self.strategy == "sift":
             return self._choose_from_all(query, n, threads)
@@ -156,6 +171,7 @@ class Retriever:
         The search goes another way through BLAS than one query alone: where two rows are equally near to 1e-6, the
         last of the k may be the other one.
         """
+        _check_counts(n, k)
         queries = [self._query(q) for q in queries]
         keys = keys or [0] * len(queries)
         if self.strategy != "sift" or k is None or not queries:
@@ -212,7 +228,12 @@ class Retriever:
         self, ids: np.ndarray, pool: np.ndarray, query: np.ndarray, picks: Picks, lambda_: float, seconds: dict
     ) -> Choice:
         vectors = pool[picks.order]
-        return _described(ids[picks.order], vectors, query, picks, lambda_, ids, seconds)
+        return _described(
+            self._labels(ids[picks.order]), vectors, query, picks, lambda_, self._labels(ids), seconds
+        )  # fmt: skip
+
+    def _labels(self, rows: np.ndarray) -> np.ndarray:
+        return self.index.labels(rows) if isinstance(self.index, FaissIndex) else rows
 
     def _choose_from_all(self, query: np.ndarray, n: int, threads: int | None) -> Choice:
         started = time.perf_counter()
@@ -223,7 +244,14 @@ class Retriever:
         picks = sift_whole(blocks, query, n, lambda_=lambda_, stop=self.stop, threads=threads)
         vectors = self.index.vectors(picks.order)
         seconds = {"search": 0.0, "select": time.perf_counter() - started}
-        return _described(picks.order, vectors, query, picks, lambda_, None, seconds)
+        return _described(self._labels(picks.order), vectors, query, picks, lambda_, None, seconds)
+
+
+def _check_counts(n: int, k: int | None) -> None:
+    if n < 0:
+        raise ConfigError(f"N is {n}", "N texts are chosen: 0 or more")
+    if k is not None and k < 1:
+        raise ConfigError(f"K is {k}", "K rows are there to choose from: at least 1, or None for the whole index")
 
 
 def _best(scores: np.ndarray, ids: np.ndarray, k: int) -> np.ndarray:

@@ -10,15 +10,6 @@ from ttft.distributed import cluster
 from ttft.distributed.cluster import Workers, each, first_answer, fit, started, workers
 from ttft.errors import ConfigError, TtftError
 
-
-@pytest.fixture(scope="module")
-def ray():
-    """One Ray for all tests."""
-    pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
-    with started(None, 2) as running:
-        yield running
-
-
 # ---- without Ray ---------------------------------------------------------------------------------------------------
 
 

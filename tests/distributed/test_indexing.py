@@ -14,7 +14,6 @@ from test_on_ray import assert_gone, descendants, wait_for
 from ttft import runtime
 from ttft.config.index import IndexConfig
 from ttft.corpus.problems import Problems
-from ttft.distributed.cluster import started
 from ttft.distributed.indexing import RayWriter
 from ttft.embedding import load_embedder
 from ttft.errors import ConfigError, CorpusError, MissingArtifact
@@ -27,13 +26,6 @@ SMALL = {"piece_chars": 60, "shard_rows": 16, "dtype": "float32"}
 @pytest.fixture(scope="session")
 def package():
     return pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
-
-
-@pytest.fixture(scope="module")
-def ray(package):
-    """One Ray for the tests that kill nothing."""
-    with started(None, 2) as running:
-        yield running
 
 
 @pytest.fixture
@@ -58,29 +50,39 @@ def test_the_package_is_asked_for(tmp_path, run_ttft, corpus_file, encoder_folde
         build_index(corpus_file, tmp_path / "j", embedder=str(encoder_folder), writer=writer)
 
 
-def test_an_index_is_the_same_to_the_byte(ray, tmp_path, encoder_folder, capsys):
-    """From a file and from memory, with repeats, problems, and a part of the shards there already."""
+@pytest.fixture
+def corpus(tmp_path):
+    """A file with repeats and a line that is no JSON."""
+    path = write_corpus(tmp_path / "c.jsonl", documents=12)
+    with open(path, "a") as out:
+        out.write("no JSON\n" + path.read_text().splitlines()[0] + "\n")
+    return path
+
+
+@pytest.mark.parametrize("place", ["file", pytest.param("memory", marks=pytest.mark.slow)])
+def test_an_index_is_the_same_to_the_byte(ray, tmp_path, corpus, encoder_folder, place, capsys):
     runtime.setup(0, 1)  # as many threads as each of two workers has
-    corpus = write_corpus(tmp_path / "c.jsonl", documents=12)
-    with open(corpus, "a") as out:
-        out.write("no JSON\n" + corpus.read_text().splitlines()[0] + "\n")
-    records = [json.loads(line) for line in corpus.read_text().splitlines() if line.startswith("{")]
+    source = corpus
+    if place == "memory":
+        source = [json.loads(line) for line in corpus.read_text().splitlines() if line.startswith("{")]
     options = SMALL | {"embedder": encoder_folder, "dedup": "exact", "precision": "float32"}
-    capsys.readouterr()
-    for name, source in (("file", corpus), ("memory", records)):
-        seen, problems = [], Problems()
-        build_index(source, tmp_path / f"{name}-local", **options)
-        with RayWriter(workers=2) as writer:
-            index = build_index(
-                source, tmp_path / f"{name}-ray", **options, writer=writer, problems=problems, on_progress=seen.append
-            )
-        assert files_of(tmp_path / f"{name}-ray") == files_of(tmp_path / f"{name}-local")
-        assert problems.counts == ({"malformed JSON": 1} if name == "file" else {})
-        embedded = [p.done for p in seen if p.stage == "embedding"]
-        assert embedded == sorted(set(embedded)) and embedded[-1] == index.rows
+    seen, problems = [], Problems()
+    build_index(source, tmp_path / "local", **options)
+    with RayWriter(workers=2) as writer:
+        index = build_index(
+            source, tmp_path / "ray", **options, writer=writer, problems=problems, on_progress=seen.append
+        )
+    assert files_of(tmp_path / "ray") == files_of(tmp_path / "local")
+    assert problems.counts == ({"malformed JSON": 1} if place == "file" else {})
+    embedded = [p.done for p in seen if p.stage == "embedding"]
+    assert embedded == sorted(set(embedded)) and embedded[-1] == index.rows
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_what_a_worker_cannot_read_is_the_error_it_is_here(ray, tmp_path, corpus, encoder_folder):
     with pytest.raises(CorpusError, match=r"malformed JSON: c\.jsonl:13"), RayWriter(workers=2) as writer:
-        build_index(corpus, tmp_path / "strict", **options, strict=True, writer=writer)
+        build_index(corpus, tmp_path / "i", **SMALL, embedder=encoder_folder, strict=True, writer=writer)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ttft.cli.options import (
     Backend,
@@ -40,6 +40,18 @@ class BuildUnlessNamed(TyperGroup):
         return ("" if name == BUILD else name), command, rest
 
 
+class UnnamedContext(typer.Context):
+    """Of a command that has no name of its own: the path ends with its group, not with a blank."""
+
+    @property
+    def command_path(self) -> str:
+        return super().command_path.rstrip()
+
+
+class UnnamedCommand(TyperCommand):
+    context_class = UnnamedContext
+
+
 Folder = Annotated[str | None, argument(InfoConfig, "folder", "INDEX")]
 Factory = Annotated[str | None, option(IndexConfig, "factory")]
 Store = Annotated[str | None, option(IndexConfig, "store")]
@@ -48,7 +60,7 @@ Uri = Annotated[str | None, option(IndexConfig, "uri")]
 index = typer.Typer(cls=BuildUnlessNamed)
 
 
-@index.command(BUILD)
+@index.command(BUILD, cls=UnnamedCommand)
 def build(
     source: Annotated[str | None, argument(IndexConfig, "source", "SOURCE")] = None,
     out: Annotated[str | None, option(IndexConfig, "out", "--out", "-o")] = None,

@@ -133,45 +133,87 @@ def search(index: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndar
 
 
 class FaissIndex:
-    """A Faiss index object of the user's, as an index to choose from: search, and vectors of rows.
+    """A Faiss index object of the user's, or an array, as an index to choose from: search, and vectors of rows.
 
-    vectors (rows,d): where the index holds only codes of them (PQ), or none that it gives back.
-    Raises ConfigError for something that is no Faiss index, an empty one, or one whose rows cannot be read back.
+    index    a Faiss index of inner products or L2; or an array (rows,d) of floats, which is searched exactly by inner
+             product: rows of length 1 are expected, so that this is the cosine
+    vectors  (rows,d): where the index holds only codes of them (PQ), or none that it gives back; in the order in which
+             they were added
+    Rows are numbered in the order in which they were added, also for an IndexIDMap; `labels` are its ids.
+    Raises ConfigError for something that is no index, an empty one, or vectors that are not its own.
     """
 
     def __init__(self, index: Any, vectors: Any = None) -> None:
+        if isinstance(index, np.ndarray):
+            vectors = index if vectors is None else vectors
+            index = _exact(index)
         if not hasattr(index, "ntotal") or not hasattr(index, "search"):
             raise ConfigError(
-                f"a {type(index).__name__} is no index", "give the folder of an index of ttft, or a Faiss index object"
+                f"a {type(index).__name__} is no index",
+                "give the folder of an index of ttft, a Faiss index object, or an array (rows,d) of unit vectors",
             )
         if index.ntotal == 0:
             raise ConfigError("the Faiss index is empty", "index.add(vectors) first")
-        if vectors is not None and vectors.shape != (index.ntotal, index.d):
-            raise ConfigError(f"vectors {vectors.shape} are not those of an index of {index.ntotal} rows x {index.d}")
-        self.index, self.rows, self.dimension = index, int(index.ntotal), int(index.d)
+        if vectors is not None and np.shape(vectors) != (index.ntotal, index.d):
+            raise ConfigError(
+                f"vectors {np.shape(vectors)} are not those of an index of {index.ntotal} rows x {index.d}"
+            )
+        self.outer, (self.index, self._labels) = index, _without_ids(index)  # the outer index owns the inner one
+        self.rows, self.dimension = int(index.ntotal), int(index.d)
         self._vectors = vectors
         self._direct_map = False
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        return search(self.index, queries, k)
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """What the index itself calls some rows: their ids in an IndexIDMap, else their numbers."""
+        return rows if self._labels is None else self._labels[rows]
 
-    def vectors(self, ids: Any) -> np.ndarray:
-        """The vectors of some rows, (len(ids), d) float32: those given, else what the index reconstructs."""
-        ids = np.asarray(ids, dtype=np.int64)
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and rows (m, min(k, rows)); see the function `search`. Raises ConfigError for ids that are no rows."""
+        scores, rows = search(self.index, queries, k)
+        if rows.size and rows.max() >= self.rows:
+            raise ConfigError(
+                f"this {type(self.index).__name__} has ids of its own: {rows.max()} of {self.rows} rows",
+                "add with index.add(vectors), or keep the ids in faiss.IndexIDMap(index), which is understood",
+            )
+        return scores, rows
+
+    def vectors(self, rows: Any) -> np.ndarray:
+        """The vectors of some rows, (len(rows), d) float32: those given, else what the index reconstructs."""
+        rows = np.asarray(rows, dtype=np.int64)
         if self._vectors is not None:
-            return np.asarray(self._vectors[ids], dtype=np.float32)
-        ivf = library().try_extract_index_ivf(self.index)
-        if ivf is not None and not self._direct_map:
-            ivf.make_direct_map()  # without it an IVF index cannot find a row by its number; the results stay the same
-            self._direct_map = True
+            return np.asarray(self._vectors[rows], dtype=np.float32)
         try:
-            return self.index.reconstruct_batch(ids)
+            ivf = library().try_extract_index_ivf(self.index)
+            if ivf is not None and not self._direct_map:
+                ivf.make_direct_map()  # without it an IVF index cannot find a row by its number; results stay the same
+                self._direct_map = True
+            return self.index.reconstruct_batch(rows)
         except RuntimeError:
             raise ConfigError(
                 f"this {type(self.index).__name__} does not give its vectors back",
-                "pass them: Retriever(index, vectors=the (rows,d) array)",
+                "pass them, in the order in which they were added: Retriever(index, vectors=the (rows,d) array)",
             ) from None
 
     def vector_blocks(self) -> list[Any]:
         """All vectors, as a list of arrays in the order of the rows."""
         return [self._vectors if self._vectors is not None else self.vectors(np.arange(self.rows))]
+
+
+def _exact(vectors: np.ndarray) -> Any:
+    """An exact index over an array of the user's. Raises ConfigError for one that holds no vectors."""
+    if vectors.ndim != 2 or vectors.dtype.kind != "f" or 0 in vectors.shape:
+        raise ConfigError(
+            f"an array {vectors.shape} of {vectors.dtype} is no index", "give an array (rows,d) of floats, not empty"
+        )
+    if not np.isfinite(vectors).all():
+        raise ConfigError("the array has values that are not finite", "leave those rows out")
+    return flat(vectors)
+
+
+def _without_ids(index: Any) -> tuple[Any, np.ndarray | None]:
+    """(the index inside an IndexIDMap or IndexIDMap2, the ids of its rows); (index, None) for every other."""
+    faiss = library()
+    known = faiss.downcast_index(index) if isinstance(index, faiss.Index) else index
+    if not isinstance(known, faiss.IndexIDMap):
+        return index, None
+    return faiss.downcast_index(known.index), faiss.vector_to_array(known.id_map).astype(np.int64)
