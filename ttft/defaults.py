@@ -43,6 +43,10 @@ METHOD: Method = "lora"
 # 5e-5 is the papers' rate for full fine-tuning; ten times that for LoRA is a common choice and ours, not a paper's
 LEARNING_RATE = {"full": 5e-5, "lora": 5e-4}
 RANK = 16
+# Tokens of a row. Models state up to 128 thousand and more, but texts to train on have some 300 and prompts a few
+# thousand; a longer window only reserves memory (attention, logits) that they never use. Longer prompts are scored
+# whole all the same, in several windows. GPT-2's 1,024 (the papers') and the embedded model's 512 stay as they are.
+LONGEST_WINDOW = 2048
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ttft.defaults import lambda_for
+from ttft import defaults
 from ttft.errors import ConfigError
 from ttft.selection import PARAMETERS, STRATEGIES
 from ttft.selection.noise import spectral_lambda
@@ -81,7 +81,7 @@ class Retriever:
 
     def __init__(
         self, index: Any, lambda_: float | Literal["auto"] | None = None, alpha: float | None = None,
-        strategy: str = "sift", *, stop: Stop | None = None, relevance: float = 0.5, vectors: Any = None, seed: int = 0,
+        strategy: str = defaults.STRATEGY, *, stop: Stop | None = None, relevance: float = defaults.RELEVANCE, vectors: Any = None, seed: int = 0,
     ) -> None:  # fmt: skip
         if strategy not in STRATEGIES:
             raise ConfigError(f"unknown strategy {strategy!r}", "strategies: " + ", ".join(STRATEGIES))
@@ -95,12 +95,12 @@ class Retriever:
             raise ConfigError("an index of ttft has its own vectors", "leave vectors out")
         self.index = index if isinstance(index, VectorIndex) else FaissIndex(index, vectors)
         if lambda_ is None:
-            lambda_ = lambda_for(index.manifest.embedder.name if isinstance(index, VectorIndex) else None)
+            lambda_ = defaults.lambda_for(index.manifest.embedder.name if isinstance(index, VectorIndex) else None)
         self.stop = UncertaintyRule(alpha) if alpha is not None else stop
         self.lambda_, self.strategy, self.relevance, self.seed = lambda_, strategy, relevance, seed
 
     def search(
-        self, query: np.ndarray, N: int, K: int | None = 200, mean_pooling: bool = False, threads: int = 1
+        self, query: np.ndarray, N: int, K: int | None = defaults.K, mean_pooling: bool = False, threads: int = 1
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, RetrievalTime]:
         """Choose N rows for query (d,) or (m,d): values (N,), indices (N,), embeddings (N,d), seconds.
 
@@ -116,7 +116,12 @@ class Retriever:
         return choice.scores, choice.ids, choice.vectors, times
 
     def batch_search(
-        self, queries: np.ndarray, N: int, K: int | None = 200, mean_pooling: bool = False, threads: int | None = None
+        self,
+        queries: np.ndarray,
+        N: int,
+        K: int | None = defaults.K,
+        mean_pooling: bool = False,
+        threads: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, RetrievalTime]:
         """`search` for queries (B,d) or (B,m,d): values (B,N), indices (B,N), embeddings (B,N,d), seconds in all.
 
@@ -136,7 +141,7 @@ class Retriever:
         return values, indices, embeddings, RetrievalTime(*seconds)
 
     def choose(
-        self, query: np.ndarray, n: int, k: int | None = 200, key: int = 0, threads: int | None = None
+        self, query: np.ndarray, n: int, k: int | None = defaults.K, key: int = 0, threads: int | None = None
     ) -> Choice:
         """Choose at most n rows for query vectors (d,) or (m,d) out of a pool of k. `key` varies the uniform draw.
 
@@ -163,7 +168,7 @@ class Retriever:
         return self._choice(ids, pool, query, picks, lambda_, seconds)
 
     def choose_batch(
-        self, queries: Sequence[np.ndarray], n: int, k: int | None = 200, keys: Sequence[int] | None = None,
+        self, queries: Sequence[np.ndarray], n: int, k: int | None = defaults.K, keys: Sequence[int] | None = None,
         threads: int | None = None,
     ) -> list[Choice]:  # fmt: skip
         """`choose` for many prompts, each (d,) or (m,d): one search for all, SIFT for all at once; in their order.

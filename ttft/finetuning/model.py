@@ -39,13 +39,3 @@ def load_causal_lm(
             "give a folder with a causal LM in Hugging Face format, or a hub name while online; embedded works offline",
         ) from None
     return model.to(device).eval(), tokenizer
-
-
-LONGEST_WINDOW = 2048
-
-
-def default_window(model: Any) -> int:
-    """Tokens of a row where the user names none: the model's longest input, at most 2048."""
-    from ttft.evaluation import window_of
-
-    return min(window_of(model), LONGEST_WINDOW)

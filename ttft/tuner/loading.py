@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from ttft import runtime
-from ttft.defaults import Training
+from ttft.defaults import LONGEST_WINDOW, Training
 from ttft.errors import ConfigError
 from ttft.evaluation import window_of
 from ttft.finetuning.full import FullLearner
 from ttft.finetuning.lora import LoraLearner
-from ttft.finetuning.model import default_window, load_causal_lm
+from ttft.finetuning.model import load_causal_lm
 from ttft.progress import OnNote
 from ttft.tuner.learners import ContextLearner, GradientLearner, Learner
 
@@ -35,7 +35,7 @@ def load_learner(
                 trust_remote_code=trust_remote_code,
             )  # fmt: skip
     longest = window_of(model)
-    window = min(max_length or default_window(model), longest)
+    window = min(max_length or LONGEST_WINDOW, longest)
     if window < longest and max_length is None:
         on_note(f"window: {window:,} of the {longest:,} tokens that {name} reads (--max-length changes it)")
     known = (name, revision, tokenizer, window, training, dtype)
