@@ -8,7 +8,7 @@ set -euo pipefail
 usage() { sed -n '2,/^set/s/^# //p' "$0" && exit "$1"; }
 [ "${1:-}" != -h ] || usage 0
 [ $# -ge 4 ] || usage 2 >&2
-SLURM=$(cd "$(dirname "$0")/slurm" && pwd) JOB=$1 SHARDS=$2 OUT=$3 JOBS=${JOBS:-2}
+SLURM=$(cd "$(dirname "$0")/slurm" && pwd) JOB=$1 TOTAL_JOBS=$2 OUT=$3 JOBS=${JOBS:-2}
 case $JOB in
   index) last=index-merge ;;
   finetune-eval) last=report ;;
@@ -17,13 +17,13 @@ esac
 threads=$(($(getconf _NPROCESSORS_ONLN) / JOBS))
 OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 1 ? threads : 1))}
 ARGUMENTS=$(printf '%q ' "${@:3}")
-export SLURM JOB SHARDS OUT OMP_NUM_THREADS ARGUMENTS
+export SLURM JOB TOTAL_JOBS OUT OMP_NUM_THREADS ARGUMENTS
 
 task() { # I
-  local i=$1 log="$OUT/logs/$JOB-$1-of-$SHARDS.log"
+  local i=$1 log="$OUT/logs/$JOB-$1-of-$TOTAL_JOBS.log"
   eval "set -- $ARGUMENTS"
-  SLURM_ARRAY_TASK_ID=$i "$SLURM/$JOB.sh" "$@" >> "$log" 2>&1 && echo "$JOB $i/$SHARDS is done" >&2 && return
-  echo "$JOB $i/$SHARDS failed: see $log" >&2
+  SLURM_ARRAY_TASK_ID=$i "$SLURM/$JOB.sh" "$@" >> "$log" 2>&1 && echo "$JOB $i/$TOTAL_JOBS is done" >&2 && return
+  echo "$JOB $i/$TOTAL_JOBS failed: see $log" >&2
   return 1
 }
 export -f task
@@ -32,5 +32,5 @@ mkdir -p "$OUT/logs"
 each=(xargs -P "$JOBS" -n 1)
 [[ $(parallel --version 2> /dev/null || true) != "GNU parallel"* ]] || each=(parallel --quote --jobs "$JOBS")
 # shellcheck disable=SC2016 # $1 is the number that xargs or parallel adds
-seq "$SHARDS" | "${each[@]}" bash -c 'task "$1"' task || exit 1
+seq "$TOTAL_JOBS" | "${each[@]}" bash -c 'task "$1"' task || exit 1
 "$SLURM/$last.sh" "$OUT"

@@ -53,6 +53,13 @@ def tiny_gpt2(context: int = 64, seed: int = 0):
     return GPT2LMHeadModel(config).eval()
 
 
+def embedder_facts(dimension: int):
+    """What a manifest says of an encoder that there never was."""
+    from ttft.vector_index.manifest import EmbedderFacts
+
+    return EmbedderFacts("random", "none", dimension, "mean", 512, None, "float32", "cpu")
+
+
 def ttft(*arguments: object) -> int:
     """Run a command in this process, as the shell would; returns the exit code."""
     from ttft.cli import main

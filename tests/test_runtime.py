@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
@@ -20,19 +18,27 @@ def test_devices_are_checked():
             pick_device("cuda:0")
 
 
-def test_dtype_follows_the_hardware():
-    assert pick_dtype("auto", "cpu") == (torch.bfloat16 if has_bf16("cpu") else torch.float32)
+@pytest.mark.parametrize(("avx512", "amx"), [(False, False), (True, False), (False, True)])
+def test_dtype_follows_the_hardware(monkeypatch, avx512, amx):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert has_bf16("cpu") == (avx512 or amx)
+    assert pick_dtype("auto", "cpu") == (torch.bfloat16 if avx512 or amx else torch.float32)
     assert pick_dtype("float32", "cpu") == torch.float32 and pick_dtype("bfloat16", "cpu") == torch.bfloat16
 
 
-def test_the_timer_adds_up_by_stage():
+def test_the_timer_adds_up_by_stage(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("ttft.runtime.time.perf_counter", lambda: now[0])
     timer = Timer("cpu")
-    for _ in range(2):
+    for seconds in (0.25, 0.5):
         with timer("train"):
-            time.sleep(0.01)
-    with timer("evaluate"):
-        pass
-    assert 0.02 <= timer.seconds["train"] < 1 and timer.seconds["evaluate"] < 0.01
+            now[0] += seconds
+        now[0] += 4  # between stages: nobody's
+    with pytest.raises(ZeroDivisionError), timer("evaluate"):
+        now[0] += 2
+        _ = 1 / 0
+    assert timer.seconds == {"train": 0.75, "evaluate": 2.0}
 
 
 def test_setup_seeds_torch():

@@ -67,6 +67,17 @@ def test_bench_selection(tmp_path: Path) -> None:
     assert "times sift" in done.stdout
 
 
+def test_bench_startup(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, REPO / "scripts" / "bench_startup.py", "--repeats", "1", "--json", tmp_path / "bench.json"],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(REPO)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["table"]
+    assert [row["what"] for row in table] == ["interpreter", "libraries", "import ttft", "ttft --help"]
+    assert "times the interpreter" in done.stdout
+
+
 @pytest.mark.slow
 def test_bench_finetune(tmp_path: Path) -> None:
     pytest.importorskip("peft")
@@ -84,7 +95,7 @@ def test_bench_finetune(tmp_path: Path) -> None:
         tmp_path / "b.json",
     ]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+        command, capture_output=True, text=True, timeout=900, env=os.environ | {"HF_HUB_OFFLINE": "1"}
     )
     assert done.returncode == 0, done.stderr
     table = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))["table"]
@@ -100,7 +111,7 @@ def test_bench_embedding(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, REPO / "scripts" / "bench_embedding.py", "--corpus", REPO / "scripts", "--texts", "4",
          "--rounds", "1", "--json", tmp_path / "b.json"],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=900,
         env=os.environ | {"PYTHONPATH": str(REPO), "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from ttft.errors import ConfigError
 
@@ -95,9 +95,14 @@ def _vetted(model: str, method: str | None) -> Training:
     return Training(chosen, **lora, vocabulary="off", lr=LEARNING_RATE[chosen], warm_down=1.0)  # type: ignore[arg-type]
 
 
+def named_model(name: str | Path) -> str:
+    """A model's name as the settings know it: "embedded" also for the folder of the model that ships."""
+    return "embedded" if str(name).rstrip("/").endswith("ttft/assets/embedded-lm") else str(name)
+
+
 # ---- scoring -------------------------------------------------------------------------------------------------------
 
-SPLIT = 0.5
+PREFIX_SHARE = 0.5
 SCORE_AT = (0, 1, 2, 5, 10, 20, 50)
 SCORE_DTYPE = "float32"
 GUARD_PART = 0.5
@@ -107,7 +112,27 @@ GUARD_MARGIN = 0.01
 
 MAX_NEW_TOKENS = 128
 
+# ---- indexing ------------------------------------------------------------------------------------------------------
 
-def named_model(name: str | Path) -> str:
-    """A model's name as the settings know it: "embedded" also for the folder of the model that ships."""
-    return "embedded" if str(name).rstrip("/").endswith("ttft/assets/embedded-lm") else str(name)
+EMBEDDER: Final = "minilm"
+TEXT_FIELD: Final = "text"
+SUBSET_FIELD: Final = "meta.pile_set_name"
+GLOB: Final = "**/*"
+SPLIT: Final = "train"
+PIECE_CHARS: Final = 1200
+MAX_LINE_BYTES: Final = 32 * 2**20
+BATCH_SIZE: Final = 32
+SHARD_ROWS: Final = 8192
+PRECISION: Final = "float16"
+DEDUP: Final = "count"
+FACTORY: Final = "auto"
+STORE: Final = "faiss"
+COLLECTION: Final = "ttft"
+DEVICE: Final = "auto"
+DTYPE: Final = "auto"
+SEED: Final = 0
+
+LEAST = {
+    "piece_chars": 16, "max_line_bytes": 1024, "max_documents": 1, "batch_size": 1, "shard_rows": 1, "max_tokens": 8
+}  # fmt: skip
+"""The smallest values that make sense."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.run_dir import sha256_file
+from ttft.runtime import quiet_loading
 
 TOKENISED_AT_ONCE = 256  # texts; a call of the fast tokenizer may use all cores, and holds far more than the ids
 MINILM = "minilm"
@@ -159,10 +160,9 @@ def load_embedder(
     stated = sentence_transformers_settings(folder) if folder.is_dir() else {}
     try:
         options = {"revision": revision, "trust_remote_code": trust_remote_code}
-        words = (
-            AutoTokenizer.from_pretrained(tokenizer) if tokenizer else AutoTokenizer.from_pretrained(path, **options)
-        )
-        model = AutoModel.from_pretrained(path, dtype=dtype or torch.float32, use_safetensors=True, **options)
+        with quiet_loading():
+            words = AutoTokenizer.from_pretrained(tokenizer or path, **({} if tokenizer else options))
+            model = AutoModel.from_pretrained(path, dtype=dtype or torch.float32, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         first = str(error).strip().split("\n")[0]
         raise MissingArtifact(

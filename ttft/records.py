@@ -6,6 +6,7 @@ corpus -> Document | Prompt;  selection -> Selection;  finetuning + evaluation -
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass, field
 
 
@@ -98,3 +99,46 @@ class Result:
 
     def to_json(self) -> dict:
         return asdict(self)
+
+    @property
+    def base_nats(self) -> float:
+        """Nats of the scored text under the base model: nats[0]."""
+        return self.nats[0]
+
+    @property
+    def final_nats(self) -> float:
+        """Nats of the scored text under the model that answers: nats[0] where `kept` is "base", else nats[-1].
+
+        With a guard that is what the user gets: the base where the guard kept it, and where it kept a share of the
+        update, the nats under that share.
+        """
+        return self.nats[0] if self.kept == "base" else self.nats[-1]
+
+    @property
+    def tuned_nats(self) -> float:
+        """Nats of the scored text under the whole update at the last scored step, whatever a guard made of it.
+
+        nats[-1], but guard["tuned_nats"] where a guard has judged: there nats[-1] may be under a share of the update.
+        Without a step these are the nats of the base model.
+        """
+        return self.guard.get("tuned_nats", self.nats[-1])
+
+    @property
+    def base_bpb(self) -> float:
+        """Bits per byte of the scored text under the base model: base_nats / (ln 2 * bytes)."""
+        return self.base_nats / (math.log(2) * self.bytes)
+
+    @property
+    def final_bpb(self) -> float:
+        """Bits per byte of the scored text under the model that answers: final_nats / (ln 2 * bytes)."""
+        return self.final_nats / (math.log(2) * self.bytes)
+
+    @property
+    def percent_of_base(self) -> float:
+        """100 * final_nats / base_nats; below 100 is better than the base model. nan where the base has 0 nats."""
+        return 100 * self.final_nats / self.base_nats if self.base_nats else math.nan
+
+    @property
+    def steps_taken(self) -> int:
+        """The last step after which there is a finite score: steps[-1]. In-context: the texts before the prompt."""
+        return self.steps[-1]

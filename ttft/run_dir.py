@@ -250,12 +250,18 @@ def provenance(seed: int, facts: dict) -> dict:
             versions[name] = metadata.version(name)
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["ttft", *sys.argv[1:]],
+        "command": [_program(), *sys.argv[1:]],
         "commit": commit(),
         "seed": seed,
         "versions": {"python": platform.python_version(), **versions},
         "host": {"system": platform.system(), "machine": platform.machine(), "cores": os.cpu_count(), **facts},
     }
+
+
+def _program() -> str:
+    """ "ttft" for the command, however it was started; else the script that called the library."""
+    program = sys.argv[0] if sys.argv else ""
+    return "ttft" if Path(program).name in ("ttft", "__main__.py", "") else program
 
 
 def commit() -> str | None:

@@ -129,20 +129,19 @@ def quiet_libraries() -> None:
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keep transformers' notices and progress bars off the terminal inside; afterwards they are as they were."""
-    import transformers
+def quiet_loading() -> Iterator[None]:
+    """Inside, transformers writes neither notices nor progress bars; afterwards it does as before."""
+    from transformers import logging
 
-    log = transformers.logging
-    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
-        log.set_verbosity(verbosity)
+        logging.set_verbosity(verbosity)
         if bars:
-            log.enable_progress_bar()
+            logging.enable_progress_bar()
 
 
 def pick_device(name: str) -> str:

@@ -19,7 +19,7 @@ esac
 mkdir -p "$out/logs"
 submit() { # LOG options..., a script and its arguments -> the job's number
   local number
-  number=$(SHARDS=$n sbatch --parsable --open-mode=append --output="$out/logs/$1" "${@:2}")
+  number=$(TOTAL_JOBS=$n sbatch --parsable --open-mode=append --output="$out/logs/$1" "${@:2}")
   echo "${number%%;*}"
 }
 # shellcheck disable=SC2086 # ARRAY_OPTIONS is a list of options

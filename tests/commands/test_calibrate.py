@@ -80,20 +80,62 @@ def test_from_finished_runs_it_makes_the_same_policy(calibrated, tmp_path, run_t
     assert (tmp_path / "p.json").read_bytes() == (out / "policy.json").read_bytes()
 
 
-def test_the_shards_of_a_run_are_that_run(calibrated, tmp_path, run_ttft, capsys):
+def test_the_jobs_of_a_run_are_that_run(calibrated, tmp_path, run_ttft, capsys):
     run = calibrated[0] / "lambda-0.1"
     lines = (run / "results.jsonl").read_text().splitlines(True)
     config = yaml.safe_load((run / "config.yaml").read_text())
-    shards = [tmp_path / "1", tmp_path / "2"]
-    for number, (shard, some) in enumerate(zip(shards, (lines[:10], lines[10:]), strict=True), 1):
-        shard.mkdir()
-        (shard / "results.jsonl").write_text("".join(some))
-        (shard / "config.yaml").write_text(yaml.safe_dump(config | {"job": f"{number}/2"}))
-    for runs, out in (([run], "whole.json"), (shards, "shards.json"), (shards[:1], "half.json")):
+    jobs = [tmp_path / "1", tmp_path / "2"]
+    for number, (job, some) in enumerate(zip(jobs, (lines[:10], lines[10:]), strict=True), 1):
+        job.mkdir()
+        (job / "results.jsonl").write_text("".join(some))
+        (job / "config.yaml").write_text(yaml.safe_dump(config | {"job": f"{number}/2"}))
+    for runs, out in (([run], "whole.json"), (jobs, "jobs.json"), (jobs[:1], "half.json")):
         capsys.readouterr()
         assert run_ttft("calibrate", *runs, "--out", tmp_path / out) == 0
-    assert (tmp_path / "shards.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
-    assert "WARNING: 1 of 2 shards is missing (2/2)" in capsys.readouterr().err
+    assert (tmp_path / "jobs.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert "WARNING: 1 of 2 jobs is missing (2/2)" in capsys.readouterr().err
+
+
+def guarded_copy(run, out, lambda_, final=None):
+    """The run as a guard that kept every base would have left it: `final` is what the whole update then scored."""
+    out.mkdir()
+    lines = []
+    for result in read_lines(run / "results.jsonl"):
+        nats = [*result["nats"][:-1], final or result["nats"][-1]]
+        guard = {"scale": 0.0, "known": {}, "tuned_nats": nats[-1]}
+        lines.append(json.dumps(result | {"kept": "base", "nats": nats, "guard": guard}) + "\n")
+    (out / "results.jsonl").write_text("".join(lines))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (out / "config.yaml").write_text(yaml.safe_dump(config | {"lambda_": lambda_, "guard": True}))
+    return out
+
+
+def test_lambdas_of_guarded_runs_are_compared_by_what_answers(calibrated, tmp_path, run_ttft, capsys):
+    """Where the guard kept every base a run is at 100% of base, here as in a report, whatever its steps did."""
+    run = calibrated[0] / "lambda-0.1"
+    harmed = guarded_copy(run, tmp_path / "harmed", 0.7, final=1e4)
+    helped = guarded_copy(run, tmp_path / "helped", 0.8)
+    assert run_ttft("calibrate", harmed, helped, "--out", tmp_path / "p.json") == 0
+    printed = capsys.readouterr()
+    rows = [line.split() for line in printed.out.splitlines()[1:3]]
+    assert [row[:2] for row in rows] == [["0.7", "100.00"], ["0.8", "100.00"]]
+    assert "scores of the whole update" in printed.err
+    assert run_ttft("report", harmed, "--out", tmp_path / "r.html") == 0
+    assert " 100.0 | " in next(x for x in capsys.readouterr().out.splitlines() if x.startswith("| SIFT"))
+
+
+def test_a_policy_is_fitted_to_the_steps_and_not_to_what_a_guard_made_of_them(calibrated, tmp_path, run_ttft):
+    run = calibrated[0] / "lambda-0.1"
+    guarded = guarded_copy(run, tmp_path / "guarded", 0.1)
+    for folder, policy in ((run, "plain.json"), (guarded, "guarded.json")):
+        assert run_ttft("calibrate", folder, "--out", tmp_path / policy) == 0
+    assert (tmp_path / "guarded.json").read_bytes() == (tmp_path / "plain.json").read_bytes()
+
+
+def test_guarded_and_unguarded_runs_are_not_compared(calibrated, tmp_path, run_ttft, capsys):
+    guarded = guarded_copy(calibrated[0] / "lambda-0.1", tmp_path / "guarded", 0.7)
+    assert run_ttft("calibrate", calibrated[0] / "lambda-0.1", guarded, "--out", tmp_path / "p.json") == 2
+    assert "differ in guard" in capsys.readouterr().err
 
 
 def test_the_rule_ends_selection_and_brings_its_lambda(calibrated, index_folder, run_ttft, tmp_path, capsys):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from small import write_corpus
@@ -40,8 +41,8 @@ def test_the_pieces_are_the_corpus(tmp_path, run_ttft, corpus_file, encoder_fold
     assert "".join(d.text for d in documents) == "".join(texts)
     assert documents[0].source == "corpus.jsonl:1" and documents[0].subset == "Github"
     manifest = read_manifest(tmp_path / "i")
-    assert manifest["complete"] and manifest["rows"] == index.rows and len(manifest["shards"]) > 5
-    assert manifest["embedder"]["dimension"] == 24 and manifest["metric"] == "inner_product"
+    assert manifest.complete and manifest.rows == index.rows and len(manifest.shards) > 5
+    assert manifest.embedder.dimension == 24 and manifest.to_json()["metric"] == "inner_product"
     assert f"{index.rows:,} pieces" in capsys.readouterr().out
 
 
@@ -102,7 +103,7 @@ def test_killed_builds_end_as_the_undisturbed_one(tmp_path, run_ttft, encoder_fo
     corpus = write_corpus(tmp_path / "c.jsonl", documents=60)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert run_ttft(*arguments(corpus, undisturbed, encoder_folder)) == 0
-    shards = len(read_manifest(undisturbed)["shards"])
+    shards = len(read_manifest(undisturbed).shards)
     kills = 0
     for wanted in (1, shards // 2, shards - 2):
         # once inside a shard (its .part folder exists), else just after one
@@ -120,8 +121,8 @@ def test_a_reader_may_open_what_is_complete(tmp_path, run_ttft, corpus_file, enc
     assert run_ttft(*arguments(corpus_file, tmp_path / "i", encoder_folder)) == 0
     manifest = read_manifest(tmp_path / "i")
     whole = open_vector_index(tmp_path / "i")
-    search = manifest["search"] | {"segments": manifest["search"]["segments"][:1]}
-    write_manifest(tmp_path / "i", manifest | {"complete": False, "shards": manifest["shards"][:2], "search": search})
+    search = replace(manifest.search, segments=manifest.search.segments[:1])
+    write_manifest(tmp_path / "i", replace(manifest, complete=False, shards=manifest.shards[:2], search=search))
     begun = open_vector_index(tmp_path / "i")
     assert begun.rows == 32
     query = whole.vectors([20])

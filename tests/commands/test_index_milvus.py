@@ -50,9 +50,9 @@ def test_the_other_commands_use_it_and_find_the_same(
     faiss, ours = tmp_path / "faiss", tmp_path / "milvus"
     assert run_ttft(*arguments(corpus_file, faiss, encoder_folder)) == 0
     assert run_ttft(*arguments(corpus_file, ours, encoder_folder, *MILVUS)) == 0
-    rows = read_manifest(faiss)["rows"]
+    rows = read_manifest(faiss).rows
     assert f"searched by Milvus: {rows:,} rows in ttft at milvus.db" in capsys.readouterr().err
-    search = read_manifest(ours)["search"]
+    search = read_manifest(ours).search.to_json()
     assert search == {
         "store": "milvus", "factory": "auto", "kind": "Flat", "trained": None, "segments": [], "uri": "milvus.db",
         "collection": "ttft", "rows": rows,
@@ -77,7 +77,7 @@ def test_the_other_commands_use_it_and_find_the_same(
 def test_append_puts_in_only_what_is_new(tmp_path, run_ttft, encoder_folder, written):
     one, two = write_corpus(tmp_path / "a.jsonl", 10), write_corpus(tmp_path / "b.jsonl", 14)
     assert run_ttft(*arguments(one, tmp_path / "i", encoder_folder, *MILVUS)) == 0
-    before = read_manifest(tmp_path / "i")["rows"]
+    before = read_manifest(tmp_path / "i").rows
     assert written == list(range(before))
     assert run_ttft(*arguments(two, tmp_path / "i", encoder_folder, *MILVUS, "--append")) == 0
     index = open_vector_index(tmp_path / "i")
@@ -96,9 +96,9 @@ def test_killed_while_inserting_it_goes_on(tmp_path, run_ttft, encoder_folder, c
 
     assert kill_when(start(command, tmp_path / "log"), inserting), (tmp_path / "log").read_text()
     begun = read_manifest(folder)
-    assert 0 < begun["search"]["rows"] < begun["rows"] and not begun["complete"]
+    assert 0 < begun.search.rows < begun.rows and not begun.complete
     assert run_ttft(*command) == 0
-    assert read_manifest(folder)["complete"] and read_manifest(folder)["search"]["rows"] == begun["rows"]
+    assert read_manifest(folder).complete and read_manifest(folder).search.rows == begun.rows
     assert run_ttft("index", "info", folder, "--recall", 50) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["search"]["recall"] == 1.0
 
@@ -129,7 +129,7 @@ def test_the_collection_of_another_index_is_refused(tmp_path, run_ttft, corpus_f
     there = (*MILVUS, "--uri", tmp_path / "shared.db")
     other = write_corpus(tmp_path / "c.jsonl", documents=5)
     assert run_ttft(*arguments(other, tmp_path / "a", encoder_folder, *there)) == 0
-    assert read_manifest(tmp_path / "a")["search"]["uri"] == str(tmp_path / "shared.db")
+    assert read_manifest(tmp_path / "a").search.uri == str(tmp_path / "shared.db")
     assert run_ttft(*arguments(corpus_file, tmp_path / "b", encoder_folder, *there)) == 2
     assert "there already is a collection ttft" in capsys.readouterr().err
     assert not (tmp_path / "b" / "manifest.json").exists()

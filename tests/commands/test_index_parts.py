@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_parts_merge_to_the_index_made_in_one_go(tmp_path, run_ttft, encoder_fol
     corpus.write_text(corpus.read_text() + corpus.read_text()[: corpus.stat().st_size // 3])  # repeats, and a bad line
     assert run_ttft(*arguments(corpus, tmp_path / "one", encoder_folder, "--dedup", dedup)) == 0
     parts = parts_of(tmp_path, corpus, encoder_folder, run_ttft, 3, "--dedup", dedup)
-    assert [p["part"] for p in map(read_manifest, parts)] == ["1/3", "2/3", "3/3"]
+    assert [p.part for p in map(read_manifest, parts)] == ["1/3", "2/3", "3/3"]
     assert run_ttft("index", "merge", *reversed(parts), "--out", tmp_path / "merged") == 0
     assert files_of(tmp_path / "merged") == files_of(tmp_path / "one")
     assert run_ttft("index", "merge", *parts, "--out", tmp_path / "merged") == 0  # again: nothing to do
@@ -81,7 +82,7 @@ def test_whole_indexes_merge_in_their_order_and_to_another_kind(tmp_path, run_tt
     assert [d.text for d in both.documents(range(both.rows))] == texts
     assert np.array_equal(both.vectors(range(both.rows))[one.rows :], two.vectors(range(two.rows)))
     # b begins with the documents of a, so all of a's pieces come again
-    repeats = [source["duplicates"] for source in both.manifest["sources"]]
+    repeats = [source.duplicates for source in both.manifest.sources]
     assert repeats[1] >= one.rows and sum(repeats) == len(texts) - len(set(texts))
     assert run_ttft("index", "merge", tmp_path / "both", "-o", tmp_path / "ivf", "--factory", "IVF4,Flat") == 0
     assert open_vector_index(tmp_path / "ivf", nprobe=4).search(both.vectors([7]), 1)[1][0, 0] in (7, *same(texts, 7))
@@ -100,20 +101,20 @@ def test_append_adds_and_resumes_and_is_safe_to_repeat(tmp_path, run_ttft, encod
     assert "--append" in capsys.readouterr().err
     before = read_manifest(index)
     more = arguments(second, index, encoder_folder, "--append")
-    wanted = len(before["shards"]) + 3
+    wanted = len(before.shards) + 3
     assert kill_when(start(more, tmp_path / "log"), lambda: len(list(index.glob("shard-?????"))) >= wanted)
-    assert open_vector_index(index).rows > before["rows"]  # a reader may open what is there
+    assert open_vector_index(index).rows > before.rows  # a reader may open what is there
     assert run_ttft(*arguments(first, index, encoder_folder)) == 2  # the other source is under way
     assert "b.jsonl was interrupted" in capsys.readouterr().err
     assert run_ttft(*more) == 0
     whole = files_of(index)
     assert run_ttft(*more) == 0 and run_ttft(*arguments(first, index, encoder_folder)) == 0 and files_of(index) == whole
     manifest = read_manifest(index)
-    assert manifest["complete"] and [s["rows"] for s in manifest["sources"]] == [
-        before["rows"], manifest["rows"] - before["rows"]
+    assert manifest.complete and [s.rows for s in manifest.sources] == [
+        before.rows, manifest.rows - before.rows
     ]  # fmt: skip
-    assert manifest["shards"][: len(before["shards"])] == before["shards"]
-    assert manifest["sources"][1]["duplicates"] >= before["rows"]
+    assert manifest.shards[: len(before.shards)] == before.shards
+    assert manifest.sources[1].duplicates >= before.rows
     once = tmp_path / "once"
     for corpus in (first, second):
         assert run_ttft(*arguments(corpus, once, encoder_folder, "--append")) == 0
@@ -147,7 +148,7 @@ def test_dedup_leaves_out_what_came_before(tmp_path, run_ttft, encoder_folder, c
     assert [d.text for d in counted.documents(range(counted.rows))] == texts
     assert [d.text for d in exact.documents(range(exact.rows))] == list(dict.fromkeys(texts))
     repeats = len(texts) - len(set(texts))
-    assert [i.manifest["sources"][0]["duplicates"] for i in (off, counted, exact)] == [0, repeats, repeats]
+    assert [i.manifest.sources[0].duplicates for i in (off, counted, exact)] == [0, repeats, repeats]
     assert f"{repeats:,} of {len(texts):,} pieces repeat an earlier one exactly (left out)" in capsys.readouterr().err
     assert not list(tmp_path.rglob(".seen*"))
 
@@ -175,7 +176,7 @@ def test_verify_finds_a_flipped_byte_in_any_file(tmp_path, run_ttft, corpus_file
 
 def test_verify_says_what_whole_files_should_not_hold(tmp_path, run_ttft, corpus_file, encoder_folder, capsys):
     from ttft.run_dir import sha256_file, write_whole
-    from ttft.vector_index.manifest import write_manifest
+    from ttft.vector_index.manifest import FileFacts, write_manifest
     from ttft.vector_index.shards import npy_bytes
 
     index = tmp_path / "i"
@@ -185,8 +186,8 @@ def test_verify_says_what_whole_files_should_not_hold(tmp_path, run_ttft, corpus
         vectors = np.load(path).copy()
         vectors[1] = value
         write_whole(path, npy_bytes(vectors))
-        manifest["shards"][2]["files"]["vectors.npy"]["sha256"] = sha256_file(path)
-        write_manifest(index, manifest | {"rows": manifest["rows"] + (said != "row 1 is not finite")})
+        manifest.shards[2].files["vectors.npy"] = FileFacts(path.stat().st_size, sha256_file(path))
+        write_manifest(index, replace(manifest, rows=manifest.rows + (said != "row 1 is not finite")))
         capsys.readouterr()
         assert run_ttft("index", "verify", index) == 2
         out = capsys.readouterr().out
@@ -238,7 +239,7 @@ def test_a_full_disk_while_it_is_made_searchable(tmp_path, run_ttft, corpus_file
         patch.setattr(faiss_index, "write", full)
         assert run_ttft(*arguments(corpus_file, index, encoder_folder)) == 2
     assert "no space left" in capsys.readouterr().err and not list(index.rglob("*.part"))
-    assert not read_manifest(index)["complete"] and open_vector_index(index).rows > 0
+    assert not read_manifest(index).complete and open_vector_index(index).rows > 0
     assert run_ttft(*arguments(corpus_file, index, encoder_folder)) == 0
     assert run_ttft(*arguments(corpus_file, tmp_path / "one", encoder_folder)) == 0
     assert files_of(index) == files_of(tmp_path / "one")
@@ -255,7 +256,7 @@ def test_a_kind_that_cannot_be_built_is_said_early_or_may_be_changed(
     assert "cannot be trained on" in capsys.readouterr().err and open_vector_index(index).rows > 0
     before = files_of(index)
     assert run_ttft(*arguments(corpus_file, index, encoder_folder, "--factory", "IVF4,Flat")) == 0
-    assert before.keys() < files_of(index).keys() and read_manifest(index)["search"]["kind"] == "IVF4,Flat"
+    assert before.keys() < files_of(index).keys() and read_manifest(index).search.kind == "IVF4,Flat"
     assert run_ttft(*arguments(corpus_file, index, encoder_folder, "--factory", "Flat")) == 2
     assert "factory is 'IVF4,Flat', asked for 'Flat'" in capsys.readouterr().err
 
@@ -266,7 +267,7 @@ def test_thirty_kills_at_random_moments_leave_nothing_wrong(tmp_path, run_ttft, 
     corpus = write_corpus(tmp_path / "c.jsonl", documents=320)
     more = ["--piece-chars", 120, "--shard-rows", 64]
     assert run_ttft(*arguments(corpus, tmp_path / "one", encoder_folder, *more)) == 0
-    assert len(read_manifest(tmp_path / "one")["shards"]) >= 20
+    assert len(read_manifest(tmp_path / "one").shards) >= 20
     rng, kills, killed = np.random.default_rng(0), 0, tmp_path / "killed"
     for _ in range(200):
         process = start(arguments(corpus, killed, encoder_folder, *more), tmp_path / "log")

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import sys
 import time
 from contextlib import suppress
 
 import pytest
 import test_finetune_eval
-import test_index
-from small import write_corpus
+from small import embedder_facts
 from test_finetune_eval import content
-from test_index import files_of, start
-
-from ttft import runtime
+from test_index import start
 from ttft.commands.finetune_eval_ray import ray_run
-from ttft.commands.on_ray import each, fit, started
+
 from ttft.config.finetune_eval import FinetuneEvalConfig
-from ttft.config.index import IndexConfig
+from ttft.distributed.cluster import started
 from ttft.errors import ConfigError
 from ttft.run_dir import read_lines
+from ttft.vector_index.manifest import Manifest, Search
 
 RAY = ("--backend", "ray", "--workers", 2)
 
@@ -38,89 +34,29 @@ def ray(package):
         yield running
 
 
-@pytest.fixture
-def one_thread(monkeypatch):
-    """The local engine on as many threads as each of two workers has."""
-    monkeypatch.setattr(runtime, "cores", lambda: 1)
-
-
 # ---- without Ray ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("asked", "machines", "device", "expected"),
-    [
-        (None, [(8, 0)], "auto", (1, 8, 0)),
-        (3, [(8, 0)], "auto", (3, 2, 0)),
-        (None, [(8, 0), (8, 0)], "cpu", (2, 8, 0)),
-        (3, [(6, 0), (6, 0)], "cpu", (3, 3, 0)),
-        (None, [(16, 4), (8, 0)], "auto", (4, 4, 1)),
-        (2, [(16, 4), (8, 0)], "cpu", (2, 8, 0)),
-        (5, [(16, 4), (4, 1)], "cuda", (5, 4, 1)),
-    ],
-)
-def test_workers_fit_the_machines(asked, machines, device, expected):
-    assert fit(asked, machines, device) == expected
-
-
-@pytest.mark.parametrize(
-    ("asked", "machines", "device", "said"),
-    [(9, [(8, 0)], "cpu", "room for 8"), (5, [(16, 4)], "auto", "room for 4"), (None, [(8, 0)], "cuda", "no GPU")],
-)
-def test_workers_that_do_not_fit_are_refused(asked, machines, device, said):
-    with pytest.raises(ConfigError, match=said):
-        fit(asked, machines, device)
-
-
 def test_options_that_do_not_go_together_are_refused():
-    with pytest.raises(ConfigError, match="workers and ray_address belong to Ray; add --backend ray"):
-        IndexConfig.build(flags={"source": "a", "out": "b", "workers": 2, "ray_address": "auto"})
     with pytest.raises(ConfigError, match="write device cuda, not cuda:1"):
         FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "backend": "ray", "device": "cuda:1"})
 
 
 @pytest.mark.parametrize(
-    ("manifest", "said"),
+    ("complete", "search", "said"),
     [
-        ({"complete": False, "search": {}}, "is not finished"),
-        ({"complete": True, "search": {"uri": "milvus.db"}}, "one process at a time"),
+        (False, Search(), "is not finished"),
+        (True, Search("milvus", uri="milvus.db", collection="ttft"), "one process at a time"),
     ],
 )
-def test_an_index_that_workers_cannot_share_is_refused(tmp_path, manifest, said):
+def test_an_index_that_workers_cannot_share_is_refused(tmp_path, complete, search, said):
+    manifest = Manifest(embedder_facts(4), "float16", "count", search=search, complete=complete)
     config = FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "backend": "ray"})
     with pytest.raises(ConfigError, match=said), ray_run(config, tmp_path, [], manifest):
         pass
 
 
-def test_the_package_is_asked_for(tmp_path, run_ttft, corpus_file, encoder_folder, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    assert run_ttft(*test_index.arguments(corpus_file, tmp_path / "i", encoder_folder, *RAY)) == 2
-    assert "pip install 'ttft[ray]'" in capsys.readouterr().err
-    assert not (tmp_path / "i" / "manifest.json").exists()
-
-
-def test_a_cluster_that_is_not_there(package, tmp_path, run_ttft, corpus_file, encoder_folder, capsys):
-    where = ("--backend", "ray", "--ray-address", "127.0.0.1:1")
-    assert run_ttft(*test_index.arguments(corpus_file, tmp_path / "i", encoder_folder, *where)) == 2
-    assert "no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
-
-
 # ---- the same results ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_an_index_is_the_same_to_the_byte(ray, one_thread, tmp_path, run_ttft, encoder_folder, capsys):
-    corpus = write_corpus(tmp_path / "c.jsonl", documents=30)
-    with open(corpus, "a") as out:
-        out.write("no JSON\n" + corpus.read_text().splitlines()[0] + "\n")
-    folders = tmp_path / "local", tmp_path / "ray"
-    for folder, more in zip(folders, ((), RAY), strict=True):
-        command = test_index.arguments(corpus, folder, encoder_folder, "--dedup", "exact", *more)
-        assert run_ttft(*command, "--set", "precision=float32") == 0
-        assert "1 x malformed JSON: c.jsonl:31" in capsys.readouterr().err
-    assert files_of(folders[0]) == files_of(folders[1])
-    assert run_ttft(*test_index.arguments(corpus, tmp_path / "strict", encoder_folder, "--strict", *RAY)) == 2
-    assert "malformed JSON: c.jsonl:31" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -152,22 +88,6 @@ def assert_same_run(ours, expected) -> None:
     assert picks[0] == picks[1]
 
 
-@pytest.mark.slow
-def test_each_item_is_done_once_and_faults_come_as_they_were(ray):
-    class Doubler:
-        def double(self, x):
-            if x == 7:
-                raise ConfigError("seven", "another")
-            return 2 * x
-
-    workers = [ray.remote(Doubler).remote() for _ in range(2)]
-    start_one = lambda worker, x: worker.double.remote(x)  # noqa: E731
-    assert sorted(each(ray, workers, range(7), start_one)) == [0, 2, 4, 6, 8, 10, 12]
-    with pytest.raises(ConfigError, match="seven") as caught, started(None, 2):
-        list(each(ray, workers, [7], start_one))
-    assert caught.value.hint == "another" and type(caught.value) is ConfigError
-
-
 # ---- kills ---------------------------------------------------------------------------------------------------------
 
 
@@ -184,47 +104,19 @@ def descendants(process, name: str = "") -> list:
     return found
 
 
-def wait_for(happened, process, seconds: float = 90) -> None:
+def wait_for(happened, process, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert process.poll() is None, "ended before it could be disturbed"
-        assert time.monotonic() < end
+        assert time.monotonic() < end, "it hangs"
         time.sleep(0.02)
 
 
-def assert_gone(processes, seconds: float = 20) -> None:
+def assert_gone(processes, seconds: float = 120) -> None:
     import psutil
 
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     assert not alive
-
-
-@pytest.mark.slow
-def test_an_index_outlives_its_driver_and_its_workers(package, one_thread, tmp_path, run_ttft, encoder_folder):
-    corpus = write_corpus(tmp_path / "c.jsonl", documents=400)
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert run_ttft(*test_index.arguments(corpus, undisturbed, encoder_folder)) == 0
-    command = test_index.arguments(corpus, killed, encoder_folder, *RAY)
-
-    def shards() -> int:
-        manifest = killed / "manifest.json"
-        return len(json.loads(manifest.read_text())["shards"]) if manifest.exists() else 0
-
-    driver = start(command, tmp_path / "log")
-    wait_for(lambda: shards() > 3, driver)
-    below = descendants(driver)
-    assert any("raylet" in p.name() for p in below)
-    driver.kill()
-    driver.wait()
-    assert_gone([p for p in below if "Agent" not in p.name()])
-    assert_gone(below, 90)  # Ray's agents, which do no work of ours, look only now and then
-    done = shards()
-
-    driver = start(command, tmp_path / "log")
-    wait_for(lambda: shards() > done + 3, driver)
-    descendants(driver, "ray::MapWorker")[0].kill()
-    assert driver.wait(120) == 0, (tmp_path / "log").read_text()
-    assert files_of(killed) == files_of(undisturbed)
 
 
 @pytest.mark.slow
@@ -240,7 +132,7 @@ def test_a_run_outlives_interruptions_and_its_workers(
     wait_for(lambda: content(killed), driver)
     below = descendants(driver)
     driver.send_signal(signal.SIGINT)
-    assert driver.wait(60) == 130, (tmp_path / "log").read_text()
+    assert driver.wait(600) == 130, (tmp_path / "log").read_text()
     assert "interrupted" in (tmp_path / "log").read_text()
     assert_gone(below)
     assert 1 <= len(content(killed)) < 4
@@ -248,5 +140,5 @@ def test_a_run_outlives_interruptions_and_its_workers(
     driver = start(command, tmp_path / "log")
     wait_for(lambda: descendants(driver, "ray::Worker.finetune"), driver)
     descendants(driver, "ray::Worker.finetune")[0].kill()
-    assert driver.wait(120) == 0, (tmp_path / "log").read_text()
+    assert driver.wait(600) == 0, (tmp_path / "log").read_text()
     assert_same_run(killed, undisturbed)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ttft.errors import MissingArtifact, TtftError
-from ttft.reporting.runs import read_groups, read_runs
+from ttft.reporting.groups import read_groups
+from ttft.reporting.jobs import read_runs
 from ttft.reporting.summary import summarize
 
 

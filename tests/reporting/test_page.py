@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from ttft.reporting.charts import Series, line_chart, nice_ticks, stage_bars
+from ttft.reporting.groups import read_groups
 from ttft.reporting.page import page
-from ttft.reporting.runs import read_groups
 from ttft.reporting.summary import summarize
 
 VOID = {"meta", "br"}

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from ttft.errors import MissingArtifact, TtftError
-from ttft.reporting.runs import read_groups, read_run
+from ttft.reporting.groups import read_groups
+from ttft.reporting.runs import read_run
 
 
 def labels(*folders):

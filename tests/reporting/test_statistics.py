@@ -3,17 +3,17 @@ import math
 import numpy as np
 import pytest
 
-from ttft.reporting.statistics import bits_per_byte, bootstrap_interval, percent_of_base, percent_worse
+from ttft.reporting.statistics import bootstrap_interval, corpus_bits_per_byte, percent_of_base, percent_worse
 
 
 def test_ratio_of_sums_by_hand():
     # two prompts: 8 and 16 bits over 4 and 4 bytes; the mean of ratios would be the same, with 12 bytes it is not
     nats = [8 * math.log(2), 16 * math.log(2)]
-    assert bits_per_byte(nats, [4, 4]) == pytest.approx(3.0)
-    assert bits_per_byte(nats, [4, 12]) == pytest.approx(1.5)  # mean of ratios: 1.667
+    assert corpus_bits_per_byte(nats, [4, 4]) == pytest.approx(3.0)
+    assert corpus_bits_per_byte(nats, [4, 12]) == pytest.approx(1.5)  # mean of ratios: 1.667
     assert percent_of_base([10, 30], [5, 30]) == pytest.approx(87.5)  # mean of ratios: 75
     assert percent_worse([1, 2, 3, 4], [1, 3, 1, 5]) == 50.0
-    assert math.isnan(bits_per_byte([], [])) and math.isnan(percent_worse([], []))
+    assert math.isnan(corpus_bits_per_byte([], [])) and math.isnan(percent_worse([], []))
 
 
 def test_equal_ratios_give_an_interval_of_no_width():
@@ -61,7 +61,7 @@ def test_row_order_does_not_change_the_point_estimate():
     rng = np.random.default_rng(4)
     base, tuned, order = rng.uniform(1, 9, 99), rng.uniform(1, 9, 99), rng.permutation(99)
     assert percent_of_base(base, tuned) == percent_of_base(base[order], tuned[order])
-    assert bits_per_byte(tuned, base) == bits_per_byte(tuned[order], base[order])
+    assert corpus_bits_per_byte(tuned, base) == corpus_bits_per_byte(tuned[order], base[order])
 
 
 def test_chunks_bound_the_memory(monkeypatch):

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ttft.reporting.runs import read_groups
+from ttft.reporting.groups import read_groups
 from ttft.reporting.summary import checkpoints, summarize
 
 

@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from ttft.reporting import tables
+from ttft.reporting.groups import read_groups
 from ttft.reporting.notes import headline
-from ttft.reporting.runs import read_groups
 from ttft.reporting.summary import summarize
 
 
@@ -19,7 +19,8 @@ def summary(write_run, fake):
 
 def shown(summary, width):
     console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
-    tables.show(summary, console)
+    for part in tables.for_terminal(summary, width):
+        console.print(part)
     return console.file.getvalue()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ttft.errors import TtftError
+from ttft.records import Result
 from ttft.selection.budget import spread
 from ttft.selection.calibration import Scored, calibrate, fit, rank_correlation
 from ttft.selection.policy import CalibratedRule, GainPolicy, features, worthwhile
@@ -30,6 +31,20 @@ def prompts(count: int, law, seed: int = 0, noise: float = 0.0, steps: int = 20)
 
 def near_prompts_gain(n, s):
     return 0.02 * (0.8 - s) / np.sqrt(n)
+
+
+@pytest.mark.parametrize(("scale", "last"), [(None, 80.0), (1.0, 80.0), (0.5, 75.0), (0.0, 80.0)])
+def test_a_result_is_fitted_under_the_whole_update_whatever_a_guard_made_of_it(scale, last):
+    guard = {} if scale is None else {"scale": scale, "known": {}, "tuned_nats": 80.0}
+    result = Result(
+        prompt_id="p", subset="", text_sha256="0", model="m", adapter={}, ids=[4, 7, 7], sigma=[1.0, 0.5, 0.4, 0.35],
+        steps=[0, 1, 3], nats=[100.0, 90.0, last], bytes=50, tokens=9, kept="base" if scale == 0.0 else "tuned",
+        guard=guard,
+    )  # fmt: skip
+    scored = Scored.of(result)
+    assert scored.bits == pytest.approx(np.array([100, 90, 80]) / (50 * np.log(2))) and scored.bytes == 50
+    assert scored.gains() == pytest.approx(np.array([10, 5, 5]) / (50 * np.log(2)))
+    assert scored.sigma.tolist() == result.sigma and scored.steps.tolist() == result.steps
 
 
 def test_a_law_of_sigma_is_found_again_on_prompts_that_were_left_out():
@@ -107,7 +122,7 @@ def test_what_is_worthwhile_is_the_best_of_all_lengths_and_what_a_budget_would_g
     gains, price = rng.normal(size=12), rng.normal()
     totals = [sum(gains[:n] - price) for n in range(13)]
     assert worthwhile(gains, price) == totals.index(max(totals))
-    assert worthwhile(gains, price) == spread([gains - price], 12)[0]  # the heap, with a price for budget
+    assert worthwhile(gains, price) == spread([gains - price], 12, weights=[1.0])[0]  # a price for budget
     assert worthwhile(np.array([1.0, 0.0, 5.0]), 1.5) == 3 and worthwhile(np.zeros(0), 0.0) == 0
 
 

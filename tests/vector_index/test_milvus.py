@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import time
 
 import numpy as np
 import pytest
+from small import embedder_facts
 
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.records import Document
 from ttft.retriever import Retriever
-from ttft.run_dir import MANIFEST
 from ttft.vector_index import milvus
-from ttft.vector_index.manifest import new_manifest, write_manifest
+from ttft.vector_index.manifest import Manifest, Search, read_manifest, write_manifest
 from ttft.vector_index.recall import recall
 from ttft.vector_index.segments import add_segments
 from ttft.vector_index.shards import open_shards, open_vector_index, write_shard
@@ -41,24 +40,22 @@ def stored(rows: int, dimension: int = 32, seed: int = 0) -> np.ndarray:
 def shards_in(folder, vectors, *, factory="Flat", milvus_place=None, shard_rows=SHARDS):
     """A folder of shards that nothing searches yet, and its manifest."""
     folder.mkdir()
-    manifest = new_manifest(
-        {"dimension": vectors.shape[1]}, precision="float32", dedup="off", part=None, factory=factory,
-        milvus=milvus_place,
-    )  # fmt: skip
+    search = milvus_place or Search(factory=factory)
+    manifest = Manifest(embedder_facts(vectors.shape[1]), "float32", "off", search=search)
     start = 0
     for number, rows in enumerate(shard_rows):
         documents = [Document(f"text {i}", "", f"f:{i}") for i in range(start, start + rows)]
         entry = write_shard(folder, number, documents, vectors[start : start + rows], precision="float32")
-        manifest["shards"].append(entry)
+        manifest.shards.append(entry)
         start += rows
-    manifest["rows"] = start
+    manifest.rows = start
     write_manifest(folder, manifest)
     return manifest
 
 
 def fill(folder, manifest, on_rows=lambda rows: None):
     save = lambda: write_manifest(folder, manifest)  # noqa: E731
-    milvus.add_rows(folder, open_shards(folder, manifest), manifest["search"], save, on_rows=on_rows)
+    milvus.add_rows(folder, open_shards(folder, manifest), manifest.search, save, on_rows=on_rows)
     save()
     return open_vector_index(folder)
 
@@ -70,7 +67,7 @@ def in_milvus(folder, vectors, *, uri=None, collection="ttft", factory="Flat", s
 
 def in_faiss(folder, vectors, shard_rows=SHARDS):
     manifest = shards_in(folder, vectors, shard_rows=shard_rows)
-    add_segments(folder, open_shards(folder, manifest), manifest["search"], lambda: None, seed=0)
+    add_segments(folder, open_shards(folder, manifest), manifest.search, lambda: None, seed=0)
     write_manifest(folder, manifest)
     return open_vector_index(folder)
 
@@ -168,8 +165,8 @@ def test_interrupted_while_inserting_it_goes_on(tmp_path, monkeypatch):
         assert failing(patch, after=4) == []  # two shards of two requests each
         with pytest.raises(KeyboardInterrupt):
             fill(folder, manifest)
-    manifest = json.loads((folder / MANIFEST).read_bytes())
-    assert manifest["search"]["rows"] == 1700
+    manifest = read_manifest(folder)
+    assert manifest.search.rows == 1700
     expected = in_faiss(tmp_path / "faiss", vectors).search(vectors[:20], 200)
     assert_same_but_for_ties(open_vector_index(folder).search(vectors[:20], 200), expected)  # the rest from the shards
     with monkeypatch.context() as patch:
@@ -217,8 +214,8 @@ def test_the_collection_of_another_index_is_not_touched(tmp_path, vectors, reaso
         in_milvus(tmp_path / "b", stored(300), uri=uri, shard_rows=(300,))
     assert there.searcher.collection.rows() == len(vectors)
     with pytest.raises(MissingArtifact, match=reason):
-        manifest = json.loads((tmp_path / "b" / MANIFEST).read_bytes())
-        manifest["search"] |= {"rows": 300, "kind": "Flat"}
+        manifest = read_manifest(tmp_path / "b")
+        manifest.search.rows, manifest.search.kind = 300, "Flat"
         write_manifest(tmp_path / "b", manifest)
         open_vector_index(tmp_path / "b").search(stored(1), 5)
     assert in_milvus(tmp_path / "c", stored(300), uri=uri, collection="c", shard_rows=(300,)).search(stored(1), 2)
@@ -235,7 +232,7 @@ def test_a_server_is_used_as_the_embedded_one(tmp_path, monkeypatch):
         vectors, uri = stored(300), f"http://127.0.0.1:{port}"
         index = in_milvus(tmp_path / "i", vectors, uri=uri, shard_rows=(100, 200))
         assert index.search(vectors[:1], 2)[1].tolist() == [[0, 1]]
-        assert index.manifest["search"]["uri"] == uri
+        assert index.manifest.search.uri == uri
         assert not [p for p in (tmp_path / "i").rglob("*") if p.is_file() and b"secret" in p.read_bytes()]
     finally:
         server.stop(grace=None).wait()

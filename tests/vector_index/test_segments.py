@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small import embedder_facts
 from vector_index.test_shards import make_index
 
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.records import Document
 from ttft.run_dir import shard_name
 from ttft.vector_index import segments
-from ttft.vector_index.manifest import new_manifest, read_manifest, write_manifest
+from ttft.vector_index.manifest import Manifest, Search, read_manifest, write_manifest
 from ttft.vector_index.recall import exact, recall
 from ttft.vector_index.shards import open_shards, open_vector_index, write_shard
 
@@ -27,21 +28,19 @@ def clustered(rows: int, d: int = 32) -> np.ndarray:
 
 def build(folder, vectors: np.ndarray, factory: str, shard_rows: int = 500):
     folder.mkdir()
-    manifest = new_manifest(
-        {"dimension": vectors.shape[1]}, precision="float16", dedup="off", part=None, factory=factory
-    )
+    manifest = Manifest(embedder_facts(vectors.shape[1]), "float16", "off", search=Search(factory=factory))
     for number, start in enumerate(range(0, len(vectors), shard_rows)):
         some = vectors[start : start + shard_rows]
         documents = [Document(f"text {start + i}", "", f"f:{start + i}") for i in range(len(some))]
-        manifest["shards"].append(write_shard(folder, number, documents, some, precision="float16"))
-        manifest["rows"] += len(some)
+        manifest.shards.append(write_shard(folder, number, documents, some, precision="float16"))
+        manifest.rows += len(some)
     cover(folder, manifest)
     return open_vector_index(folder)
 
 
 def cover(folder, manifest) -> None:
     segments.add_segments(
-        folder, open_shards(folder, manifest), manifest["search"], lambda: write_manifest(folder, manifest), seed=0
+        folder, open_shards(folder, manifest), manifest.search, lambda: write_manifest(folder, manifest), seed=0
     )
     write_manifest(folder, manifest)
 
@@ -64,9 +63,9 @@ def test_segments_together_find_what_one_finds(tmp_path, factory, monkeypatch):
     one = build(tmp_path / "one", vectors, factory)
     monkeypatch.setattr(segments, "SEGMENT_BYTES", 600 * (4 * 32 + 8) if "Flat" in factory else 600 * (4 + 8))
     many = build(tmp_path / "many", vectors, factory)
-    assert len(one.manifest["search"]["segments"]) == 1 and len(many.manifest["search"]["segments"]) == 4
+    assert len(one.manifest.search.segments) == 1 and len(many.manifest.search.segments) == 4
     for index in (one, many):
-        assert [segment["rows"] for segment in index.manifest["search"]["segments"]][:1] in ([2000], [500])
+        assert [segment.rows for segment in index.manifest.search.segments][:1] in ([2000], [500])
     scores = [index.search(vectors[:50], 20)[0] for index in (one, many)]
     assert np.allclose(*scores, atol=1e-6)
 
@@ -77,14 +76,15 @@ def test_shards_that_no_segment_covers_are_searched_exactly(tmp_path):
     index = build(tmp_path / "i", vectors[:1000], "IVF8,Flat")
     manifest = read_manifest(index.folder)
     late = [Document(f"late {i}", "", "g") for i in range(500)]
-    manifest["shards"].append(write_shard(index.folder, 2, late, vectors[1000:], precision="float16"))
-    write_manifest(index.folder, manifest | {"rows": 1500})
+    manifest.shards.append(write_shard(index.folder, 2, late, vectors[1000:], precision="float16"))
+    manifest.rows = 1500
+    write_manifest(index.folder, manifest)
     grown = open_vector_index(index.folder)
     _, ids = grown.search(vectors[1000:1400:50], 1)
     assert ids[:, 0].tolist() == list(range(1000, 1400, 50))
-    cover(index.folder, manifest | {"rows": 1500})
+    cover(index.folder, manifest)
     covered = open_vector_index(index.folder)
-    assert [s["shards"] for s in covered.manifest["search"]["segments"]] == [2, 1]
+    assert [s.shards for s in covered.manifest.search.segments] == [2, 1]
     assert covered.search(vectors[1000:1400:50], 1)[1].tolist() == ids.tolist()
 
 

@@ -14,23 +14,23 @@ def run(config: VerifyConfig, *, dry_run: bool = False) -> None:
     if dry_run:
         show_plan(config, [])
         return
-    from ttft.vector_index.manifest import files_of, read_manifest
+    from ttft.vector_index.manifest import read_manifest
     from ttft.vector_index.shards import open_shards
     from ttft.vector_index.verify import damage
 
     folder = Path(config.folder)
     manifest = read_manifest(folder)
-    files, found = files_of(manifest), []
+    files, found = manifest.files(), []
     with progress() as display:
         task = display.add_task("reading", total=len(files))
         for line in damage(folder, manifest, open_shards(folder, manifest), lambda name: display.advance(task)):
             say(line)
             found.append(line)
-    if not manifest["complete"]:
+    if not manifest.complete:
         note(f"{folder} is not finished: what is there was read")
     if found:
         raise MissingArtifact(
             f"{folder}: {len(found)} fault(s)",
             "restore those files from a copy, or build the index again",
         )
-    say(f"{folder} is sound: {manifest['rows']:,} pieces, {len(files)} files")
+    say(f"{folder} is sound: {manifest.rows:,} pieces, {len(files)} files")

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ttft.reporting.numbers import Summary
 
 PAGE = "report.html"
-
-
 SCHEMA = 1  # of the file of numbers
 
 
@@ -30,8 +28,8 @@ def run(config: ReportConfig, *, dry_run: bool = False) -> None:
         show_plan(config, [page_path, numbers_path])
         return
 
+    from ttft.reporting.groups import read_groups
     from ttft.reporting.page import page
-    from ttft.reporting.runs import read_groups
     from ttft.reporting.summary import summarize
 
     summaries = [summarize(group) for group in read_groups(folders)]
@@ -68,4 +66,5 @@ def _print_tables(summaries: list[Summary], subsets: bool) -> None:
 
     console = Console(highlight=False)
     for summary in summaries:
-        tables.show(summary, console, subsets)
+        for part in tables.for_terminal(summary, console.width, subsets):
+            console.print(part)

@@ -24,7 +24,7 @@ class FinetuneEvalConfig(TuningFields, BackendFields):
     """Steps for all prompts together, each where it promises most (by --policy, or by SIFT's variance); n for one."""
     score: Literal["whole", "suffix"] = "whole"
     """whole: the scored text also retrieves (the papers' setting). suffix: a prefix retrieves, the rest is scored."""
-    split: float = Field(defaults.SPLIT, gt=0, lt=1)
+    split: float = Field(defaults.PREFIX_SHARE, gt=0, lt=1)
     """With suffix: the share of characters that is the prefix."""
     guard: bool = False
     """With suffix: keep the base where the update made the prefix less likely."""

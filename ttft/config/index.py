@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ttft import defaults
 from ttft.config.backend import BackendFields
 from ttft.config.base import Config
 from ttft.jobs import JobText
@@ -14,9 +15,9 @@ from ttft.jobs import JobText
 class CorpusFields(Config):
     """How records are read from a source: shared by the corpus and by prompts."""
 
-    text_field: str = "text"
+    text_field: str = defaults.TEXT_FIELD
     """Field of a record that holds the text; dots go down into it."""
-    subset_field: str = "meta.pile_set_name"
+    subset_field: str = defaults.SUBSET_FIELD
     """Field that names the subset; a record without it has none."""
     subsets: list[str] | None = None
     """Only these subsets."""
@@ -25,15 +26,15 @@ class CorpusFields(Config):
 class SearchFields(Config):
     """What searches the vectors of an index."""
 
-    factory: str = "auto"
+    factory: str = defaults.FACTORY
     """Kind of index, as a Faiss factory string: Flat, SQ8, IVF1024,Flat, IVF4096,PQ48, HNSW32 ...; auto: by size. Of
     Milvus: Flat (auto), IVF1024,Flat, IVF1024,SQ8, HNSW32."""
-    store: Literal["faiss", "milvus"] = "faiss"
+    store: Literal["faiss", "milvus"] = defaults.STORE
     """What searches the vectors: Faiss files in the index, or a Milvus."""
     uri: str | None = None
     """Where the Milvus is: a file NAME.db (embedded) or http://host:19530, its token in the environment variable
     MILVUS_TOKEN; default: milvus.db in the index."""
-    collection: str = Field("ttft", pattern="^[A-Za-z_][A-Za-z0-9_]{0,254}$")
+    collection: str = Field(defaults.COLLECTION, pattern="^[A-Za-z_][A-Za-z0-9_]{0,254}$")
     """Name of the collection of the Milvus."""
 
     @field_validator("uri")
@@ -70,23 +71,23 @@ class IndexConfig(CorpusFields, SearchFields, BackendFields):
     """A .jsonl, .jsonl.zst, .jsonl.gz or .parquet file, a folder of them or of texts, or a Hugging Face dataset."""
     out: str
     """Folder of the index."""
-    glob: str = "**/*"
+    glob: str = defaults.GLOB
     """Which files of a folder, for example '**/*.py'."""
     name: str | None = None
     """Configuration name of a Hugging Face dataset."""
-    split: str = "train"
+    split: str = defaults.SPLIT
     """Split of a Hugging Face dataset."""
     streaming: bool = True
     """Read a Hugging Face dataset without downloading it whole."""
-    max_documents: int | None = Field(None, ge=1)
+    max_documents: int | None = Field(None, ge=defaults.LEAST["max_documents"])
     """Stop after this many texts."""
-    piece_chars: int = Field(1200, ge=16)
+    piece_chars: int = Field(defaults.PIECE_CHARS, ge=defaults.LEAST["piece_chars"])
     """Longest piece a text is cut to, in characters; cuts fall on line ends or spaces and lose nothing."""
-    max_line_bytes: int = Field(32 * 2**20, ge=1024)
+    max_line_bytes: int = Field(defaults.MAX_LINE_BYTES, ge=defaults.LEAST["max_line_bytes"])
     """Longer lines of a JSON-lines file are skipped and reported."""
     strict: bool = False
     """End with an error at the first record that cannot be used, instead of counting it."""
-    embedder: str = "minilm"
+    embedder: str = defaults.EMBEDDER
     """An encoder: minilm (offline), a Hugging Face name or a folder; sentence-transformers checkpoints too."""
     embedder_revision: str | None = None
     """Commit or branch of the encoder on the hub."""
@@ -94,25 +95,25 @@ class IndexConfig(CorpusFields, SearchFields, BackendFields):
     """Checkpoint to take the tokenizer from, where the encoder comes without one."""
     pooling: Literal["mean", "cls"] | None = None
     """How token states become one vector; default: what the checkpoint states, else mean."""
-    max_tokens: int | None = Field(None, ge=8)
+    max_tokens: int | None = Field(None, ge=defaults.LEAST["max_tokens"])
     """Tokens of a piece that the encoder sees; default: what the checkpoint states, else 512."""
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(defaults.BATCH_SIZE, ge=defaults.LEAST["batch_size"])
     """Pieces embedded at once."""
-    shard_rows: int = Field(8192, ge=1)
+    shard_rows: int = Field(defaults.SHARD_ROWS, ge=defaults.LEAST["shard_rows"])
     """Pieces a shard; a killed build loses at most one shard's work."""
-    precision: Literal["float16", "float32"] = "float16"
+    precision: Literal["float16", "float32"] = defaults.PRECISION
     """Of the stored vectors, which selection reads, whatever the kind of index."""
-    dedup: Literal["off", "count", "exact"] = "count"
+    dedup: Literal["off", "count", "exact"] = defaults.DEDUP
     """Pieces whose text came before, to the byte: not looked for, counted, or left out."""
     append: bool = False
     """Add this source to the index that is there."""
     job: JobText | None = None
     """i/n: job i of n embeds every n-th shard, into a folder of its own; `ttft index merge` puts them together."""
-    device: str = "auto"
+    device: str = defaults.DEVICE
     """auto, cpu, cuda, cuda:0, mps."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = defaults.DTYPE
     """Compute type of the encoder; auto is bf16 where the hardware has it."""
-    seed: int = 0
+    seed: int = defaults.SEED
     """Seed of everything random."""
     trust_remote_code: bool = False
     """Run model code that comes with a checkpoint."""
@@ -131,7 +132,7 @@ class MergeConfig(SearchFields):
     """Folders of the parts of one build, in any order, or of whole indexes, in the order of their pieces."""
     out: str
     """Folder of the index. Shards are linked where the file system can, else copied."""
-    seed: int = 0
+    seed: int = defaults.SEED
     """Seed of the sample that an index other than Flat is trained on."""
 
 

@@ -1,8 +1,9 @@
 """Sources of text -> Texts and Prompts.
 
 A source is a local file (.jsonl or .json with one record a line, plain or .gz or .zst; .parquet; any other file is one
-text), a folder of such files (there .json is one text), or the name of a Hugging Face dataset. Text is kept exactly.
-Places: "file:line" from 1, "file.parquet:row" and "dataset:row" from 0, "path/of/file".
+text), a folder of such files (there .json is one text), the name of a Hugging Face dataset, or what is in memory
+(in_memory.py). Text is kept exactly. Places: "file:line" from 1, "file.parquet:row" and "dataset:row" from 0,
+"path/of/file".
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from ttft import defaults
+from ttft.corpus.in_memory import InMemory
 from ttft.corpus.local_files import FORMS, files_of, line_records, local_path, parsed, plain_text
 from ttft.corpus.pieces import Text, cut
 from ttft.corpus.problems import Problems
@@ -26,14 +29,14 @@ from ttft.errors import CorpusError
 from ttft.records import Prompt
 
 LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst")
-MAX_LINE_BYTES = 32 * 2**20
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_texts(
-    source: str, *, text_field: str = "text", subset_field: str = "meta.pile_set_name",
-    subsets: Sequence[str] | None = None, max_documents: int | None = None, glob: str = "**/*", name: str | None = None,
-    split: str = "train", streaming: bool = True, max_line_bytes: int = MAX_LINE_BYTES, problems: Problems,
+    source: str | InMemory, *, text_field: str = defaults.TEXT_FIELD, subset_field: str = defaults.SUBSET_FIELD,
+    subsets: Sequence[str] | None = None, max_documents: int | None = None, glob: str = defaults.GLOB,
+    name: str | None = None, split: str = defaults.SPLIT, streaming: bool = True,
+    max_line_bytes: int = defaults.MAX_LINE_BYTES, problems: Problems,
 ) -> Iterator[Text]:  # fmt: skip
     """The texts of a source, one by one, in an order that depends only on the source.
 
@@ -44,8 +47,11 @@ def read_texts(
     Raises CorpusError when there is no such source, and at the end when it has no text, or none of `subsets`.
     """
     make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems)
-    found = _found(source, make, glob, (name, split, streaming), max_line_bytes, problems, None)
-    return islice(_chosen(found, source, subsets, problems, "text"), max_documents)
+    if isinstance(source, InMemory):
+        found, shown = make(source.records(text_field, problems)), f"the {source.name}"
+    else:
+        found, shown = _found(source, make, glob, (name, split, streaming), max_line_bytes, problems, None), source
+    return islice(_chosen(found, shown, subsets, problems, "text"), max_documents)
 
 
 def _found(
@@ -148,9 +154,9 @@ def _hub_records(source: str, name: str | None, split: str, streaming: bool) -> 
 
 
 def read_prompts(
-    source: str, *, text_field: str = "text", subset_field: str = "meta.pile_set_name",
+    source: str, *, text_field: str = defaults.TEXT_FIELD, subset_field: str = defaults.SUBSET_FIELD,
     subsets: Sequence[str] | None = None, max_prompts: int | None = None, max_chars: int | None = None,
-    glob: str = "**/*", name: str | None = None, split: str = "train", problems: Problems,
+    glob: str = defaults.GLOB, name: str | None = None, split: str = defaults.SPLIT, problems: Problems,
     stdin: BinaryIO | None = None,
 ) -> list[Prompt]:  # fmt: skip
     """The prompts of a source, read as by read_texts; "-" is standard input: lines of JSON objects, else one prompt.
@@ -161,7 +167,7 @@ def read_prompts(
     """
     make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems)
     handle = (stdin or sys.stdin.buffer) if source == "-" else None
-    found = _found(source, make, glob, (name, split, True), MAX_LINE_BYTES, problems, handle)
+    found = _found(source, make, glob, (name, split, True), defaults.MAX_LINE_BYTES, problems, handle)
     shown = "standard input" if source == "-" else source
     prompts: list[Prompt] = []
     places: dict[str, str] = {}
@@ -191,4 +197,14 @@ def fingerprint(source: str, glob: str) -> str:
     for relative, path in files_of(root, glob, Problems()) if root else []:
         status = path.stat()
         total.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return total.hexdigest()
+
+
+def content_fingerprint(texts: Iterable[Text]) -> str:
+    """sha256 over texts that are in memory, as they are read: all of them, with their subsets, places and ids."""
+    total = hashlib.sha256()
+    for text in texts:
+        for part in (text.text, text.subset, text.source, text.id or ""):
+            data = part.encode()
+            total.update(len(data).to_bytes(8, "little") + data)
     return total.hexdigest()

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from ttft.distributed.cluster import ENDURING, Workers, each, first_answer, workers
-
 from ttft.errors import ConfigError
 from ttft.progress import OnNote, OnProgress, Progress, ignore
 from ttft.records import Prompt, Result, Selection
@@ -49,9 +48,7 @@ def ray_evaluator(
             f"{options['index']} is searched by Milvus in a {EMBEDDED} file, which serves one process at a time",
             "leave --backend out, or search it by Faiss or a Milvus server: ttft index merge",
         )
-    with workers(
-        count=count, address=address, device=options["device"], seed=options["seed"], folder=folder, on_note=on_note
-    ) as crew:
+    with workers(count=count, address=address, device=options["device"], seed=options["seed"], folder=folder) as crew:
         yield RayEvaluator(options, scoring, crew, prompts, on_note)
 
 

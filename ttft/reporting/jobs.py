@@ -1,4 +1,4 @@
-"""The jobs of one run (`ttft finetune-eval --job i/n`), joined to that run.
+"""Run folders read together: the jobs of one run (`ttft finetune-eval --job i/n`) are joined to that run.
 
 Jobs are of one run when their configurations are equal but for the job. They may lie anywhere.
 """
@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ttft import run_dir
 from ttft.errors import TtftError
+from ttft.jobs import Job
+from ttft.reporting.runs import PLACES, Run, read_config, read_run
 
-if TYPE_CHECKING:
-    from ttft.reporting.runs import Run
 
-PLACES = {"out", "job"}  # keys that say where a run is, or which part of it this is, and not what it is
+def read_runs(folders: list[Path]) -> list[Run]:
+    """Read run folders, one named twice once, and join the jobs among them; errors: see `read_run`, `join`."""
+    parts = [part for folder in folders for part in _parts(folder)]
+    once = {folder.resolve(): folder for folder in reversed(parts)}
+    return join([read_run(folder) for folder in reversed(once.values())])
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The jobs with results in a folder that holds no other runs; else the folder itself."""
+    if (folder / run_dir.RESULTS).exists():
+        return [folder]
+    inside = sorted(path.parent for path in folder.glob(f"*/{run_dir.RESULTS}") if path.stat().st_size)
+    return inside if inside and all(read_config(p).get("job") for p in inside) else [folder]
 
 
 def join(runs: list[Run]) -> list[Run]:
@@ -36,7 +46,7 @@ def join(runs: list[Run]) -> list[Run]:
 
 
 def _joined(jobs: list[Run]) -> Run:
-    jobs = sorted(jobs, key=_numbers)
+    jobs = sorted(jobs, key=lambda job: (_job(job).number, _job(job).total))
     _check_one_partition(jobs)
     parent = Path(os.path.commonpath([job.folder.absolute() for job in jobs]))
     starts = [{"job": s.config["job"], **start} for s in jobs for start in s.provenance["starts"]]
@@ -51,18 +61,17 @@ def _joined(jobs: list[Run]) -> Run:
     )
 
 
-def _numbers(run: Run) -> tuple[int, int]:
-    """(i, n) of a job i/n."""
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", str(run.config["job"]))
-    if found is None:
+def _job(run: Run) -> Job:
+    try:
+        return Job.parse(str(run.config["job"]))
+    except ValueError:
         where = run.folder / run_dir.CONFIG
-        raise TtftError(f"{where}: job is {run.config['job']!r}, not i/n", "the file was changed by hand")
-    return int(found[1]), int(found[2])
+        raise TtftError(f"{where}: job is {run.config['job']!r}, not i/n", "the file was changed by hand") from None
 
 
 def _check_one_partition(jobs: list[Run]) -> None:
     for one, other in pairwise(jobs):
-        if _numbers(one)[1] != _numbers(other)[1]:
+        if _job(one).total != _job(other).total:
             raise TtftError(
                 f"{one.folder} is job {one.config['job']} and {other.folder} job {other.config['job']} of the "
                 "same run, cut differently",
@@ -82,8 +91,8 @@ def _check_one_partition(jobs: list[Run]) -> None:
 def _warnings(jobs: list[Run]) -> list[str]:
     """What is not there, as far as it can be told: a finished job has at least as many prompts as any after it, and
     at most one less than any before it."""
-    total = _numbers(jobs[0])[1]
-    absent = sorted(set(range(1, total + 1)) - {_numbers(job)[0] for job in jobs})
+    total = _job(jobs[0]).total
+    absent = sorted(set(range(1, total + 1)) - {_job(job).number for job in jobs})
     lines = []
     if absent:
         names, verb = ", ".join(f"{number}/{total}" for number in absent), " are" if len(absent) > 1 else " is"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from ttft.reporting.groups import Group
 from ttft.reporting.numbers import Row
-from ttft.reporting.runs import Group, in_context
+from ttft.reporting.runs import in_context
 from ttft.reporting.statistics import RESAMPLES
 
 FEW_PROMPTS = 30

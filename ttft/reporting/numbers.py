@@ -1,4 +1,7 @@
-"""The records of a report: all its numbers for one group of comparable runs. Percentages are of base (100 = base)."""
+"""What a report says in numbers, as frozen records: `Summary` holds all there is about one group of comparable runs.
+
+Percentages are of base (100 = base).
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,8 @@ class SubsetRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The numbers of one group. rows: each base before its runs. sigmas, best, worst, own_config, starts: by label."""
+    """The numbers of one group. rows: each base before its runs. sigmas, best, worst, own_config, starts and folders
+    are by the label of a run."""
 
     score: str
     model: str

@@ -1,31 +1,29 @@
-"""Run folders, and which of them may stand in one table.
-
-A group holds the runs of one model and one way of scoring ("whole" or "suffix"): only these are comparable. Within a
-group every number is over the prompts that all of its runs have scored.
-"""
+"""One run folder of `ttft finetune-eval`, read and checked: its records, its configuration, its provenance."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from ttft import run_dir
 from ttft.errors import MissingArtifact, TtftError
 from ttft.records import Result, Selection
-from ttft.reporting.jobs import PLACES, join
 
 NAMES = {"sift": "SIFT", "itl": "ITL", "mmr": "MMR"}
-KEYS_IN_LABEL = 3
+PLACES = {"out", "job"}  # keys of a configuration that say where a run is, or which part of it, and not what it is
 Key = tuple[str, str, int]
 Record = TypeVar("Record", Result, Selection)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one `ttft finetune-eval` left in its folder, or its jobs in theirs. results and selections are in file
-    order. warnings: what a reader must know of the jobs."""
+    """What one `ttft finetune-eval` left in its folder, or its jobs in theirs.
+
+    results, selections  in the order of the files
+    warnings             what a reader must know of the jobs: some are missing, or not finished
+    """
 
     folder: Path
     label: str
@@ -48,37 +46,6 @@ class Run:
         return {(r.prompt_id, r.text_sha256, r.bytes): r for r in self.results}
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Comparable runs with unique labels. prompts: the keys common to all, sorted; seen: how many there are in any."""
-
-    score: str
-    model: str
-    runs: tuple[Run, ...]
-    prompts: tuple[Key, ...]
-    seen: int
-
-
-def read_groups(folders: list[Path]) -> list[Group]:
-    """Read run folders and group them; errors: see `read_runs`, `group_runs`."""
-    return group_runs(read_runs(folders))
-
-
-def read_runs(folders: list[Path]) -> list[Run]:
-    """Read run folders, one named twice once, and join the jobs among them; errors: see `read_run`, `join`."""
-    parts = [part for folder in folders for part in _parts(folder)]
-    once = {folder.resolve(): folder for folder in reversed(parts)}
-    return join([read_run(folder) for folder in reversed(once.values())])
-
-
-def _parts(folder: Path) -> list[Path]:
-    """The jobs with results in a folder that holds no other runs; else the folder itself."""
-    if (folder / run_dir.RESULTS).exists():
-        return [folder]
-    inside = sorted(path.parent for path in folder.glob(f"*/{run_dir.RESULTS}") if path.stat().st_size)
-    return inside if inside and all(_config(p / run_dir.CONFIG).get("job") for p in inside) else [folder]
-
-
 def read_run(folder: Path) -> Run:
     """Read one run folder.
 
@@ -92,34 +59,29 @@ def read_run(folder: Path) -> Run:
         raise MissingArtifact(f"{folder} has no results yet", f"go on with it: ttft finetune-eval --out {folder} ...")
     for number, result in enumerate(results, 1):
         _check(result, f"{folder / run_dir.RESULTS}:{number}")
-    config = _config(folder / run_dir.CONFIG)
+    config = read_config(folder)
     _check_unique(results, folder)
     selections = _records(folder / run_dir.SELECTIONS, Selection)
     return Run(folder, plain_label(config, folder), config, results, selections, _provenance(folder))
 
 
-def group_runs(runs: list[Run]) -> list[Group]:
-    """Groups of one model and one score, in order of first appearance.
+def read_config(folder: Path) -> dict:
+    """The configuration of the run in a folder.
 
-    Raises TtftError when the runs of a group have no prompt in common.
+    Raises MissingArtifact where it has none, TtftError for a file that is not a mapping in YAML.
     """
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.score, run.model), []).append(run)
-    return [_group(score, model, members) for (score, model), members in groups.items()]
+    import yaml
 
-
-def _group(score: str, model: str, runs: list[Run]) -> Group:
-    keys = [set(run.by_key()) for run in runs]
-    common = set.intersection(*keys)
-    if not common:
-        names = ", ".join(str(run.folder) for run in runs)
-        raise TtftError(
-            f"these runs have no prompt in common (same id, same text, same scored bytes): {names}",
-            "report them one by one, or run them with the same prompts",
-        )
-    labelled = tuple(replace(run, label=label) for run, label in zip(runs, labels(runs), strict=True))
-    return Group(score, model, labelled, tuple(sorted(common)), len(set.union(*keys)))
+    path = folder / run_dir.CONFIG
+    if not path.exists():
+        raise MissingArtifact(f"no {path}: the run's configuration is gone", "a report needs to know what was run")
+    try:
+        value = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TtftError(f"{path} is not YAML: {error}", "the file was changed by hand or damaged") from None
+    if not isinstance(value, dict):
+        raise TtftError(f"{path}: the root must be a mapping (key: value)", "the file was changed by hand or damaged")
+    return {str(key): item for key, item in value.items()}
 
 
 # ---- labels --------------------------------------------------------------------------------------------------------
@@ -144,34 +106,6 @@ def plain_label(config: dict, folder: Path) -> str:
 def in_context(config: dict) -> bool:
     """Whether a run put its texts before the prompt instead of training on them."""
     return config.get("method") == "in-context"
-
-
-def labels(runs: list[Run]) -> list[str]:
-    """Unique labels: the plain one; else with the keys in which its namesakes differ; else the folder."""
-    result = []
-    for run in runs:
-        namesakes = [other for other in runs if other.label == run.label]
-        result.append(run.label if len(namesakes) == 1 else f"{run.label} {_differing(run, namesakes)}".strip())
-    if len(set(result)) == len(result):
-        return result
-    names = [label if result.count(label) == 1 else run.folder.name for run, label in zip(runs, result, strict=True)]
-    if len(set(names)) == len(names):
-        return names
-    places = [str(run.folder) for run in runs]  # two runs in jobs may lie in one folder
-    return [place if places.count(place) == 1 else f"{place} ({i})" for i, place in enumerate(places, 1)]
-
-
-def _differing(run: Run, namesakes: list[Run]) -> str:
-    keys = list(dict.fromkeys(key for other in namesakes for key in other.config if key not in PLACES))
-    differ = [key for key in keys if any(other.config.get(key) != run.config.get(key) for other in namesakes)]
-    if len(differ) > KEYS_IN_LABEL:
-        return f"({run.folder.name})"
-    return " ".join(f"{key.rstrip('_')}={_short(run.config.get(key))}" for key in differ)
-
-
-def _short(value: object) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 24 else text[:23] + "…"
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -229,20 +163,6 @@ def _check_unique(results: tuple[Result, ...], folder: Path) -> None:
             raise TtftError(
                 f"{path}:{number} repeats prompt {result.prompt_id!r} of line {first}", "remove one of them"
             )
-
-
-def _config(path: Path) -> dict:
-    import yaml
-
-    if not path.exists():
-        raise MissingArtifact(f"no {path}: the run's configuration is gone", "a report needs to know what was run")
-    try:
-        value = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TtftError(f"{path} is not YAML: {error}", "the file was changed by hand or damaged") from None
-    if not isinstance(value, dict):
-        raise TtftError(f"{path}: the root must be a mapping (key: value)", "the file was changed by hand or damaged")
-    return {str(key): item for key, item in value.items()}
 
 
 def _provenance(folder: Path) -> dict:

@@ -16,7 +16,7 @@ LEVEL = 0.95
 CELLS = 1 << 20  # drawn prompt numbers held in memory at once
 
 
-def bits_per_byte(nats: ArrayLike, num_bytes: ArrayLike) -> float:
+def corpus_bits_per_byte(nats: ArrayLike, num_bytes: ArrayLike) -> float:
     """Corpus bits per byte = sum_i nats_i / (ln 2 * sum_i B_i). Both (n,); nan without any byte."""
     total = math.fsum(np.asarray(num_bytes, float))
     return math.fsum(np.asarray(nats, float)) / (math.log(2) * total) if total else math.nan

@@ -1,8 +1,8 @@
 """All numbers of a report, for one group of comparable runs: what tables.py and page.py show and report.json holds.
 
-A prompt's final value is its nats at the last scored step, or those of the base model where a guard kept the base. The
-base of a group is step 0 of its first run; a run whose base disagrees with that one (other precision, other library) is
-measured against its own base and gets a base row of its own.
+A prompt's final value is `Result.final_nats`: its nats at the last scored step, or those of the base model where the
+base answers. The base of a group is step 0 of its first run; a run whose base disagrees with that one (other precision,
+other library) is measured against its own base and gets a base row of its own.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ttft.records import Result
-from ttft.reporting.jobs import PLACES
+from ttft.reporting.groups import Group
 from ttft.reporting.notes import notes
 from ttft.reporting.numbers import Curve, GuardAccount, Row, SubsetRow, Summary
-from ttft.reporting.runs import Group, Key, Run
-from ttft.reporting.statistics import bits_per_byte, bootstrap_interval, percent_of_base, percent_worse
+from ttft.reporting.runs import PLACES, Key, Run
+from ttft.reporting.statistics import bootstrap_interval, corpus_bits_per_byte, percent_of_base, percent_worse
 
 STAGES = ("embed", "search", "select", "train", "evaluate")
 WORSE = 1.01  # times the base's nats: what the guard's account calls made worse
@@ -29,7 +29,11 @@ EXTREMES = 5
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run on the prompts of its group, as arrays in the order of these prompts. own_base: not the first run's."""
+    """One run on the prompts of its group, in the order of these prompts.
+
+    base, final  nats (n,) before any step and of the model that answers
+    own_base     whether base is the run's own, and not that of the group's first run
+    """
 
     run: Run
     results: list[Result]
@@ -71,12 +75,12 @@ def measure(group: Group) -> list[Measured]:
     measured: list[Measured] = []
     for run in group.runs:
         results = _on(run, group.prompts)
-        base = np.array([r.nats[0] for r in results], float)
+        base = np.array([r.base_nats for r in results], float)
         own = bool(measured) and _gap(measured[0].base, base) > SAME_BASE
         if measured and not own:
             base = measured[0].base
-        last = np.array([r.nats[-1] for r in results], float)
-        final = np.where([r.kept == "base" for r in results], base, last)
+        answers = np.array([r.final_nats for r in results], float)
+        final = np.where([r.kept == "base" for r in results], base, answers)  # the base of the group, not of the run
         measured.append(Measured(run, results, base, final, own))
     return measured
 
@@ -116,7 +120,7 @@ def main_rows(measured: list[Measured]) -> list[Row]:
 
 
 def _base_row(label: str, m: Measured) -> Row:
-    bpb = bits_per_byte(m.base, [r.bytes for r in m.results])
+    bpb = corpus_bits_per_byte(m.base, [r.bytes for r in m.results])
     nan = math.nan
     return Row(label, True, len(m.results), bpb, 100.0, nan, nan, 0.0, {}, nan, nan, 0, None)
 
@@ -128,11 +132,11 @@ def _run_row(m: Measured) -> Row:
         label=m.run.label,
         is_base=False,
         prompts=len(m.results),
-        bpb=bits_per_byte(m.final, [r.bytes for r in m.results]),
+        bpb=corpus_bits_per_byte(m.final, [r.bytes for r in m.results]),
         percent=percent_of_base(m.base, m.final),
         low=float(low),
         high=float(high),
-        steps=float(np.mean([r.steps[-1] for r in m.results])),
+        steps=float(np.mean([r.steps_taken for r in m.results])),
         seconds=seconds,
         seconds_total=sum(seconds.values()) if seconds else math.nan,
         worse=percent_worse(m.base, m.final),
@@ -147,7 +151,7 @@ def guard_account(m: Measured) -> GuardAccount | None:
     judged = np.array([bool(r.guard) for r in m.results])
     if not judged.any():
         return None
-    tuned = np.array([r.guard.get("tuned_nats", f) for r, f in zip(m.results, m.final, strict=True)], float)
+    tuned = np.array([r.tuned_nats if r.guard else f for r, f in zip(m.results, m.final, strict=True)], float)
     points, changed = 100 / m.base.sum(), tuned - m.final  # above 0: the guard saved nats
     fired = np.array([r.guard.get("scale") == 0.0 for r in m.results])
     return GuardAccount(
@@ -185,7 +189,7 @@ def near_duplicates(m: Measured) -> int | None:
 def checkpoints(results: list[Result]) -> list[int]:
     """The steps at which every prompt that got so far was scored. Where prompts stop at odd steps of their own, those
     are no checkpoints: the others' values there are unknown."""
-    last = [r.steps[-1] for r in results]
+    last = [r.steps_taken for r in results]
     scored = [set(r.steps) for r in results]
     union = sorted(set().union(*scored))
     return [s for s in union if all(s in has or end < s for has, end in zip(scored, last, strict=True))]
@@ -214,7 +218,7 @@ def subset_rows(measured: list[Measured]) -> list[SubsetRow]:
     for name in sorted(set(subsets.tolist())):
         here = subsets == name
         cells = [_subset_cell(m, here, num_bytes) for m in measured]
-        base_bpb = bits_per_byte(measured[0].base[here], num_bytes[here])
+        base_bpb = corpus_bits_per_byte(measured[0].base[here], num_bytes[here])
         rows.append(SubsetRow(name, int(here.sum()), int(num_bytes[here].sum()), base_bpb, cells))
     return rows
 
@@ -222,7 +226,7 @@ def subset_rows(measured: list[Measured]) -> list[SubsetRow]:
 def _subset_cell(m: Measured, here: np.ndarray, num_bytes: np.ndarray) -> dict:
     base, final = m.base[here], m.final[here]
     low, high = bootstrap_interval(base, final)
-    bpb, percent = bits_per_byte(final, num_bytes[here]), percent_of_base(base, final)
+    bpb, percent = corpus_bits_per_byte(final, num_bytes[here]), percent_of_base(base, final)
     return {"label": m.run.label, "bpb": bpb, "percent": percent, "low": float(low), "high": float(high)}
 
 

@@ -11,7 +11,7 @@ from ttft.reporting.notes import headline
 from ttft.reporting.numbers import Row, Summary
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
 
 NARROW = 80  # below this many columns the main table drops what the other tables also say
 GAP = 2
@@ -155,11 +155,10 @@ def shows_subsets(summary: Summary) -> bool:
     return len(summary.subsets) > 1 or bool(summary.subsets[0].subset)
 
 
-def show(summary: Summary, console: Console, subsets: bool = True) -> None:
-    """Print all tables of a group on a terminal, each in the form that fits its width."""
+def for_terminal(summary: Summary, width: int, subsets: bool = True) -> list[RenderableType]:
+    """What rich is to print of a group on a terminal of `width` columns: all tables, each in the form that fits."""
     from rich.text import Text
 
-    width = console.width
     tables = [
         main_table(summary, narrow=width < NARROW),
         _fitting(width, seconds_table(summary), seconds_table(summary).turned("stage")),
@@ -167,20 +166,20 @@ def show(summary: Summary, console: Console, subsets: bool = True) -> None:
     ]
     if subsets and shows_subsets(summary):
         tables.append(_fitting(width, subsets_table(summary), subsets_list(summary)))
-    console.print(Text(f"{summary.model}, {summary.score} score", style="bold"))
-    console.print(Text(headline(summary.score, summary.rows)))
-    for table in tables:
-        console.print(_rich_table(table))
-    console.print()
-    for note in summary.notes:
-        console.print(Text(f"- {note}", style="dim"))
+    return [
+        Text(f"{summary.model}, {summary.score} score", style="bold"),
+        Text(headline(summary.score, summary.rows)),
+        *map(_rich_table, tables),
+        Text(),
+        *(Text(f"- {note}", style="dim") for note in summary.notes),
+    ]
 
 
 def _fitting(width: int, first: Table, second: Table) -> Table:
     return first if first.least_width() <= width or first.least_width() <= second.least_width() else second
 
 
-def _rich_table(table: Table) -> object:
+def _rich_table(table: Table) -> RenderableType:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text

@@ -11,13 +11,15 @@ each of them folds again for the choice of features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ttft.errors import MissingArtifact, TtftError
+from ttft.records import Result
 from ttft.selection.policy import FEATURES, GainPolicy, features, worthwhile
 
 SWEEPS = 5
@@ -33,6 +35,16 @@ class Scored:
     steps: np.ndarray
     bits: np.ndarray
     bytes: int
+
+    @classmethod
+    def of(cls, result: Result) -> Self:
+        """A result as it is fitted: the last score is the one under the whole update, whatever a guard made of it.
+
+        A policy predicts what steps gain. Fitted to what a guard let pass, it would never see a step that harms.
+        """
+        nats = np.array([*result.nats[:-1], result.tuned_nats])
+        bits = nats / (math.log(2) * result.bytes)
+        return cls(np.array(result.sigma), np.array(result.steps), bits, result.bytes)
 
     def gains(self) -> np.ndarray:
         """Realised gain of each step in bits per byte, spread evenly over an interval that was not scored inside:

@@ -29,7 +29,7 @@ def load_learner(
     """
     runtime.keep_freed_memory()
     if isinstance(model, str | Path):
-        with runtime.quietly():
+        with runtime.quiet_loading():
             model, tokenizer = load_causal_lm(
                 str(model), revision=revision, device=device, dtype=_stored(training.method, dtype, score_dtype),
                 trust_remote_code=trust_remote_code,

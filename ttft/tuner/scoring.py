@@ -39,7 +39,7 @@ class Scoring:
     """
 
     score: Literal["whole", "suffix"] = "whole"
-    split: float = defaults.SPLIT
+    split: float = defaults.PREFIX_SHARE
     score_at: tuple[int, ...] = defaults.SCORE_AT
     guard: Guard | None = None
     adapters: Path | None = None

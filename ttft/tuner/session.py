@@ -123,7 +123,7 @@ class Tuner:
     def _encoder(self, embedder: Embedder | str | None, trust_remote_code: bool) -> Embedder:
         if isinstance(embedder, Embedder):
             return matching(self.index, embedder)
-        with runtime.quietly():
+        with runtime.quiet_loading():
             return encoder_of(
                 self.index, asked=embedder, device=self.device, dtype=self.dtype, trust_remote_code=trust_remote_code
             )
@@ -163,7 +163,7 @@ class Tuner:
 
     def score(
         self, prompt: PromptLike, *, prefix: str | None = None, score: Literal["whole", "suffix"] = "whole",
-        split: float = defaults.SPLIT, guard: Guard | None = None, score_at: Sequence[int] = defaults.SCORE_AT,
+        split: float = defaults.PREFIX_SHARE, guard: Guard | None = None, score_at: Sequence[int] = defaults.SCORE_AT,
         on_progress: OnProgress = ignore, go_on: GoOn | None = None,
     ) -> Result:  # fmt: skip
         """Bits per byte of one text before and after tuning on what is chosen for it.
@@ -226,7 +226,7 @@ class Tuner:
 
     def score_many(
         self, prompts: Iterable[PromptLike | tuple[str, PromptLike]], *, score: Literal["whole", "suffix"] = "whole",
-        split: float = defaults.SPLIT, guard: Guard | None = None, score_at: Sequence[int] = defaults.SCORE_AT,
+        split: float = defaults.PREFIX_SHARE, guard: Guard | None = None, score_at: Sequence[int] = defaults.SCORE_AT,
         on_progress: OnProgress = ignore, go_on: GoOn | None = None,
     ) -> Iterator[Result]:  # fmt: skip
         """`score` for many prompts, side by side in the slots of the engine; results come as prompts end.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ttft.errors import MissingArtifact
 from ttft.run_dir import sha256_file
+from ttft.vector_index.manifest import HashedFile
 
 CHECKED = ".checked.json"
 
@@ -31,14 +32,14 @@ class Checks:
         self._written = 0.0
         atexit.register(self._remember, 0.0)
 
-    def path(self, name: str, facts: dict) -> Path:
+    def path(self, name: str, facts: HashedFile) -> Path:
         """The path of a file of the folder. Raises MissingArtifact when it is not there or its content is another."""
         path = self.folder / name
         present(path, facts)
         status = path.stat()
-        state = [status.st_ino, status.st_size, status.st_ctime_ns, facts["sha256"]]
+        state = [status.st_ino, status.st_size, status.st_ctime_ns, facts.sha256]
         if self._known.get(name) != state:
-            if sha256_file(path) != facts["sha256"]:
+            if sha256_file(path) != facts.sha256:
                 raise MissingArtifact(
                     f"{path} is damaged: its content has not the hash that the manifest states",
                     f"see what else is: ttft index verify {self.folder}",
@@ -59,7 +60,7 @@ class Checks:
             os.replace(part, self.folder / CHECKED)
 
 
-def present(path: Path, facts: dict) -> None:
+def present(path: Path, facts: HashedFile) -> None:
     """Raises MissingArtifact when a file is not there or of another size."""
-    if not path.exists() or path.stat().st_size != facts["bytes"]:
+    if not path.exists() or path.stat().st_size != facts.bytes:
         raise MissingArtifact(f"{path} is missing or not as the manifest says", "build the index again")

@@ -25,6 +25,7 @@ import numpy as np
 
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.vector_index.faiss import probes
+from ttft.vector_index.manifest import Search
 from ttft.vector_index.segments import AUTO, FLAT, FaissSearch
 
 TOKEN = "MILVUS_TOKEN"
@@ -38,7 +39,7 @@ GRPC = {"grpc.keepalive_time_ms": 600_000}  # by pymilvus' default, 10 s, milvus
 SAMPLED = 5
 
 
-def place(folder: Path, uri: str | None, collection: str, factory: str) -> dict:
+def place(folder: Path, uri: str | None, collection: str, factory: str) -> Search:
     """Where Milvus is to hold the vectors, as the manifest of `folder` says it: a file inside the folder by its name in
     it, another file by its whole path. Raises ConfigError for a factory string that Milvus has nothing for."""
     build_parameters(factory)
@@ -46,7 +47,7 @@ def place(folder: Path, uri: str | None, collection: str, factory: str) -> dict:
     if uri.endswith(EMBEDDED):
         path, home = Path(uri).resolve(), folder.resolve()
         uri = str(path.relative_to(home) if path.is_relative_to(home) else path)
-    return {"store": "milvus", "uri": uri, "collection": collection, "rows": 0}
+    return Search("milvus", factory, uri=uri, collection=collection)
 
 
 def build_parameters(factory: str) -> tuple[str, dict[str, int]]:
@@ -77,8 +78,8 @@ class Collection:
     Raises MissingArtifact where a package is missing or Milvus does not answer.
     """
 
-    def __init__(self, folder: Path, search: dict, *, fill: bool) -> None:
-        self.name, self.uri = search["collection"], search["uri"]
+    def __init__(self, folder: Path, search: Search, *, fill: bool) -> None:
+        self.name, self.uri = search.collection or "", search.uri or ""
         if self.uri.endswith(EMBEDDED):
             self.uri = str(folder / self.uri)
             if fill:
@@ -190,7 +191,7 @@ def library(*, embedded: bool) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def check_free(folder: Path, search: dict) -> None:
+def check_free(folder: Path, search: Search) -> None:
     """Before anything is embedded: Milvus answers, and the collection that is to be filled is not in use.
 
     Raises MissingArtifact, ConfigError.
@@ -204,7 +205,7 @@ def check_free(folder: Path, search: dict) -> None:
 
 
 def add_rows(
-    folder: Path, shards: Sequence[Any], search: dict, save: Callable[[], None], *,
+    folder: Path, shards: Sequence[Any], search: Search, save: Callable[[], None], *,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> None:  # fmt: skip
     """Put every row of the shards into the collection that `search`, the manifest's entry, names; `save` writes that
@@ -213,7 +214,7 @@ def add_rows(
     Raises MissingArtifact where Milvus does not answer, ConfigError where the collection holds something else.
     """
     dimension = shards[0].vectors.shape[1]
-    search["kind"] = FLAT if search["factory"] == AUTO else search["factory"]
+    search.kind = FLAT if search.factory == AUTO else search.factory
     with closing(Collection(folder, search, fill=True)) as collection:
         begun = collection.ask("has_collection") and collection.ask("list_indexes")  # before that nothing is put in
         if begun and (reason := collection.another(shards, dimension)):
@@ -221,25 +222,25 @@ def add_rows(
                 f"the collection {collection.name} at {collection.uri} holds another index: {reason}",
                 f"drop that one, {collection.dropped_by}, or build this index anew, with --set collection=NAME",
             )
-        collection.begin(dimension, search["factory"])
-        if collection.rows() < search["rows"]:  # emptied or made anew since
-            search["rows"] = 0
+        collection.begin(dimension, search.factory)
+        if collection.rows() < search.rows:  # emptied or made anew since
+            search.rows = 0
         for shard in shards:
-            if shard.start >= search["rows"]:
+            if shard.start >= search.rows:
                 collection.put(shard.start, shard.vectors, on_rows)
-                search["rows"] = shard.start + shard.rows
+                search.rows = shard.start + shard.rows
                 save()
         collection.ask("flush")
-        if reason := collection.fault(shards, dimension, search["rows"]):
+        if reason := collection.fault(shards, dimension, search.rows):
             raise MissingArtifact(f"the collection {collection.name} at {collection.uri}: {reason}", "run this again")
 
 
-def faults(folder: Path, search: dict, shards: Sequence[Any], dimension: int) -> Iterator[str]:
+def faults(folder: Path, search: Search, shards: Sequence[Any], dimension: int) -> Iterator[str]:
     """What `ttft index verify` has to say about the collection. Files of an embedded Milvus have no hashes in the
     manifest: it rewrites them by itself."""
-    if search["rows"]:
+    if search.rows:
         with closing(Collection(folder, search, fill=False)) as collection:
-            if reason := collection.fault(shards, dimension, search["rows"]):
+            if reason := collection.fault(shards, dimension, search.rows):
                 yield f"the collection {collection.name} at {collection.uri}: {reason}"
 
 
@@ -247,13 +248,13 @@ class MilvusSearch:
     """Search through the collection, and exactly through the shards that are not in it yet."""
 
     def __init__(
-        self, folder: Path, shards: Sequence[Any], manifest: dict, nprobe: int | None, ef_search: int | None
-    ) -> None:
+        self, folder: Path, shards: Sequence[Any], search: Search, dimension: int, nprobe: int | None,
+        ef_search: int | None,
+    ) -> None:  # fmt: skip
         self.folder, self.shards, self.nprobe, self.ef_search = folder, shards, nprobe, ef_search
-        self.settings, self.dimension = manifest["search"], manifest["embedder"]["dimension"]
-        self.rows = self.settings["rows"]
+        self.settings, self.dimension, self.rows = search, dimension, search.rows
         rest = [s for s in shards if s.start >= self.rows]
-        self.rest = FaissSearch(rest, {"segments": []}, None, None) if rest else None
+        self.rest = FaissSearch(rest, [], None, None) if rest else None
 
     @cached_property
     def collection(self) -> Collection:
@@ -285,7 +286,7 @@ class MilvusSearch:
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         ids = np.full((len(queries), k), -1, dtype=np.int64)
         at_once = max(1, min(MOST_QUERIES, REQUEST_HITS // k, REQUEST_BYTES // (4 * self.dimension)))
-        parameters = search_parameters(self.settings["kind"], k, self.nprobe, self.ef_search)
+        parameters = search_parameters(self.settings.kind or FLAT, k, self.nprobe, self.ef_search)
         for first in range(0, len(queries), at_once):
             hits = self.collection.ask(
                 "search", data=list(queries[first : first + at_once]), limit=k, anns_field=VECTOR,

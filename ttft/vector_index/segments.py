@@ -17,7 +17,7 @@ import numpy as np
 
 from ttft.run_dir import FAISS, sha256_file, sync_folder, writing
 from ttft.vector_index import faiss as faiss_index
-from ttft.vector_index.manifest import file_facts
+from ttft.vector_index.manifest import Search, Segment
 
 AUTO = "auto"
 FLAT = "Flat"
@@ -38,10 +38,10 @@ def kind_for(rows: int) -> str:
     return f"IVF{lists},SQ8"
 
 
-def choose_again(search: dict, factory: str) -> None:
+def choose_again(search: Search, factory: str) -> None:
     """Where nothing was built yet, for example because a kind cannot be trained on so few, another may be asked for."""
-    if search["store"] == "faiss" and not search["segments"] and search["trained"] is None:
-        search |= {"factory": factory, "kind": None}
+    if search.store == "faiss" and not search.segments and search.trained is None:
+        search.factory, search.kind = factory, None
 
 
 def sample(shards: Sequence[Any], count: int, seed: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def sample(shards: Sequence[Any], count: int, seed: int) -> np.ndarray:
 
 
 def add_segments(
-    folder: Path, shards: Sequence[Any], search: dict, save: Callable[[], None], *, seed: int,
+    folder: Path, shards: Sequence[Any], search: Search, save: Callable[[], None], *, seed: int,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> None:  # fmt: skip
     """Cover every shard by a Faiss file; `search`, the manifest's entry, grows by them, and `save` writes it.
@@ -61,22 +61,20 @@ def add_segments(
     `on_rows` is told how many rows are newly covered. Raises ConfigError for a factory string that Faiss does not know
     or that cannot be trained on so few vectors, DiskFull.
     """
-    search["kind"] = search["kind"] or (
-        kind_for(sum(s.rows for s in shards)) if search["factory"] == AUTO else search["factory"]
-    )
-    rest = shards[covers(search["segments"]) :]
-    if search["kind"] == FLAT:
+    search.kind = search.kind or (kind_for(sum(s.rows for s in shards)) if search.factory == AUTO else search.factory)
+    rest = shards[covers(search.segments) :]
+    if search.kind == FLAT:
         for shard in rest:
             index = faiss_index.flat(shard.vectors)
-            search["segments"].append(_write(folder, f"{shard.entry['name']}/{FAISS}", index, 1))
+            search.segments.append(_write(folder, f"{shard.entry.name}/{FAISS}", index, 1))
             on_rows(shard.rows)
         save()
         return
-    if rest and search["trained"] is None:
-        index = faiss_index.empty(rest[0].vectors.shape[1], search["kind"])
+    if rest and search.trained is None:
+        index = faiss_index.empty(rest[0].vectors.shape[1], search.kind)
         wanted = max(SAMPLE, SAMPLE_PER_LIST * faiss_index.lists(index))
-        faiss_index.train(index, sample(shards, wanted, seed), search["kind"])
-        search["trained"] = _write(folder, TRAINED, index, 0)
+        faiss_index.train(index, sample(shards, wanted, seed), search.kind)
+        search.trained = _write(folder, TRAINED, index, 0)
         save()
     while rest:
         index, taken = faiss_index.open_index(folder / TRAINED, mapped=False), 0
@@ -85,13 +83,13 @@ def add_segments(
             index.add(np.ascontiguousarray(rest[taken].vectors, dtype=np.float32))
             on_rows(rest[taken].rows)
             taken += 1
-        name = f"segment-{len(search['segments']):05d}.faiss"
-        search["segments"].append(_write(folder, name, index, taken))
+        name = f"segment-{len(search.segments):05d}.faiss"
+        search.segments.append(_write(folder, name, index, taken))
         save()
         rest = rest[taken:]
 
 
-def _write(folder: Path, name: str, index: Any, shards: int) -> dict:
+def _write(folder: Path, name: str, index: Any, shards: int) -> Segment:
     """Write a Faiss index so that it is there whole or not at all; its entry for the manifest."""
     path = folder / name
     part = path.with_name(path.name + ".part")
@@ -104,27 +102,27 @@ def _write(folder: Path, name: str, index: Any, shards: int) -> dict:
             sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
-    return {"file": name, "shards": shards, "rows": int(index.ntotal)} | file_facts(
-        path.stat().st_size, sha256_file(path)
-    )
+    return Segment(name, shards, int(index.ntotal), path.stat().st_size, sha256_file(path))
 
 
 class FaissSearch:
     """Search through the Faiss files of an index folder, and exactly through the shards that none covers."""
 
-    def __init__(self, shards: Sequence[Any], search: dict, nprobe: int | None, ef_search: int | None) -> None:
-        self.shards, self.settings, self.nprobe, self.ef_search = shards, search, nprobe, ef_search
+    def __init__(
+        self, shards: Sequence[Any], segments: Sequence[Segment], nprobe: int | None, ef_search: int | None
+    ) -> None:
+        self.shards, self.segments, self.nprobe, self.ef_search = shards, segments, nprobe, ef_search
 
     @cached_property
     def parts(self) -> list[tuple[int, Any]]:
         """(first row, Faiss index) of each part."""
         parts, covered = [], 0
-        for segment in self.settings["segments"]:
-            path = self.shards[0].checks.path(segment["file"], segment)
+        for segment in self.segments:
+            path = self.shards[0].checks.path(segment.file, segment)
             index = faiss_index.open_index(path)
             faiss_index.tune(index, self.nprobe, self.ef_search)
             parts.append((self.shards[covered].start, index))
-            covered += segment["shards"]
+            covered += segment.shards
         return parts + [(shard.start, faiss_index.flat(shard.vectors)) for shard in self.shards[covered:]]
 
     @cached_property
@@ -134,12 +132,13 @@ class FaissSearch:
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Scores and row numbers (m, at least k where so many are found) for queries (m,d), in no order."""
         parts = self.fast_parts if k <= faiss_index.GPU_K else self.parts
-        found = [(start, *faiss_index.search(index, queries, k)) for start, index in parts]
+        nothing = np.empty((len(queries), 0), dtype=np.float32)
+        found = [(start, *faiss_index.search(index, queries, k)) for start, index in parts] or [(0, nothing, nothing)]
         scores = np.concatenate([sc for _, sc, _ in found], axis=1)
         ids = np.concatenate([np.where(ids < 0, -1, ids + start) for start, _, ids in found], axis=1)
         return scores, ids.astype(np.int64)
 
 
-def covers(segments: Iterable[dict]) -> int:
+def covers(segments: Iterable[Segment]) -> int:
     """How many shards these segments cover."""
-    return sum(segment["shards"] for segment in segments)
+    return sum(segment.shards for segment in segments)

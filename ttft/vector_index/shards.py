@@ -20,7 +20,7 @@ from ttft.errors import MissingArtifact
 from ttft.records import Document
 from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file, shard_name, sync_folder, write_whole
 from ttft.vector_index.checks import Checks, present
-from ttft.vector_index.manifest import file_facts, files_of, read_manifest
+from ttft.vector_index.manifest import FileFacts, Manifest, ShardEntry, read_manifest
 from ttft.vector_index.milvus import MilvusSearch
 from ttft.vector_index.segments import FaissSearch
 
@@ -29,11 +29,12 @@ COLUMNS = ("text", "subset", "source", "piece")
 
 def write_shard(
     folder: Path, number: int, documents: Sequence[Document], vectors: np.ndarray, *,
-    precision: str,
-) -> dict:  # fmt: skip
-    """Write one shard and return its entry for the manifest: name, rows, bytes and sha256 of each file.
+    precision: str, source: int = 0,
+) -> ShardEntry:  # fmt: skip
+    """Write one shard and return its entry for the manifest.
 
     precision  of the stored vectors, float16 or float32
+    source     number of the source that the documents are from
     Raises DiskFull; then nothing of the shard stays.
     """
     name = shard_name(number)
@@ -45,13 +46,13 @@ def write_shard(
         part.mkdir()
         write_whole(part / DOCUMENTS, arrow_bytes(documents))
         write_whole(part / VECTORS, npy_bytes(np.ascontiguousarray(vectors.astype(precision))))
-        files = {f: file_facts((part / f).stat().st_size, sha256_file(part / f)) for f in (DOCUMENTS, VECTORS)}
+        files = {f: FileFacts((part / f).stat().st_size, sha256_file(part / f)) for f in (DOCUMENTS, VECTORS)}
         part.rename(place)
         sync_folder(folder)
     finally:
         if part.exists():
             shutil.rmtree(part)
-    return {"name": name, "rows": len(documents), "files": files}
+    return ShardEntry(name, len(documents), files, source)
 
 
 def arrow_bytes(documents: Sequence[Document]) -> bytes:
@@ -84,15 +85,15 @@ class Shard:
     """One opened shard; everything in it is memory-mapped, and checked and read when first needed."""
 
     checks: Checks
-    entry: dict
+    entry: ShardEntry
     start: int
 
     @property
     def rows(self) -> int:
-        return self.entry["rows"]
+        return self.entry.rows
 
     def _path(self, name: str) -> Path:
-        return self.checks.path(f"{self.entry['name']}/{name}", self.entry["files"][name])
+        return self.checks.path(f"{self.entry.name}/{name}", self.entry.files[name])
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -115,7 +116,7 @@ class VectorIndex:
     """An opened index folder. Rows are numbered through all shards, in the order of the corpus."""
 
     folder: Path
-    manifest: dict
+    manifest: Manifest
     shards: tuple[Shard, ...]
     searcher: Any
 
@@ -125,7 +126,7 @@ class VectorIndex:
 
     @property
     def dimension(self) -> int:
-        return self.manifest["embedder"]["dimension"]
+        return self.manifest.embedder.dimension
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Scores (m, min(k, rows)) and row numbers of the nearest rows to queries (m,d), best first.
@@ -169,27 +170,38 @@ class VectorIndex:
         return Document(**{name: shard.documents.column(name)[row - shard.start].as_py() for name in COLUMNS})
 
 
-def open_shards(folder: Path, manifest: dict) -> tuple[Shard, ...]:
+def open_shards(folder: Path, manifest: Manifest) -> tuple[Shard, ...]:
     checks, shards, start = Checks(folder), [], 0
-    for entry in manifest["shards"]:
+    for entry in manifest.shards:
         shards.append(Shard(checks, entry, start))
-        start += entry["rows"]
+        start += entry.rows
     return tuple(shards)
 
 
-def open_vector_index(folder: Path, *, nprobe: int | None = None, ef_search: int | None = None) -> VectorIndex:
+def open_vector_index(
+    folder: str | Path, *, nprobe: int | None = None, ef_search: int | None = None
+) -> VectorIndex:  # fmt: skip
     """Open what is complete of an index folder.
 
     nprobe     lists that an IVF index reads for a query;  ef_search: candidates that an HNSW index keeps
     Raises MissingArtifact when there is no index, it has no shard yet, or a file is missing or of another size than the
     manifest says; and, when it is first read, a file whose content is not what the manifest says.
     """
-    manifest = read_manifest(folder)
-    for name, facts in files_of(manifest).items():
+    folder = Path(folder)
+    index = opened(folder, read_manifest(folder), nprobe=nprobe, ef_search=ef_search)
+    if not index.shards:
+        raise MissingArtifact(f"{folder} has no finished shard yet", "run its ttft index command again to go on")
+    return index
+
+
+def opened(
+    folder: Path, manifest: Manifest, *, nprobe: int | None = None, ef_search: int | None = None
+) -> VectorIndex:  # fmt: skip
+    """The index of a manifest that was read, which may be one without shards. Raises MissingArtifact for its files."""
+    for name, facts in manifest.files().items():
         present(folder / name, facts)
     shards = open_shards(folder, manifest)
-    if not shards:
-        raise MissingArtifact(f"{folder} has no finished shard yet", "run its ttft index command again to go on")
-    if manifest["search"]["store"] == "milvus":
-        return VectorIndex(folder, manifest, shards, MilvusSearch(folder, shards, manifest, nprobe, ef_search))
-    return VectorIndex(folder, manifest, shards, FaissSearch(shards, manifest["search"], nprobe, ef_search))
+    searcher: Any = FaissSearch(shards, manifest.search.segments, nprobe, ef_search)
+    if manifest.search.store == "milvus":
+        searcher = MilvusSearch(folder, shards, manifest.search, manifest.embedder.dimension, nprobe, ef_search)
+    return VectorIndex(folder, manifest, shards, searcher)

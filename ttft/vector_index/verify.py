@@ -12,16 +12,16 @@ import numpy as np
 from ttft.records import Document
 from ttft.run_dir import DOCUMENTS, PROVENANCE, VECTORS, sealed, sha256_file
 from ttft.vector_index import milvus
-from ttft.vector_index.manifest import files_of
+from ttft.vector_index.manifest import HashedFile, Manifest
 
 UNIT = 5e-3  # how far from 1 the length of a vector stored in float16 may be
 
 
-def damage(folder: Path, manifest: dict, shards: Any, on_file: Callable[[str], None]) -> Iterator[str]:
+def damage(folder: Path, manifest: Manifest, shards: Any, on_file: Callable[[str], None]) -> Iterator[str]:
     """What is wrong, a sentence each, in the order of the files; nothing for a sound index. `on_file` is told each file
     that was read."""
     unread = set()
-    for name, facts in files_of(manifest).items():
+    for name, facts in manifest.files().items():
         if wrong := _file(folder / name, facts):
             unread.add(name)
             yield f"{name} {wrong}"
@@ -29,22 +29,22 @@ def damage(folder: Path, manifest: dict, shards: Any, on_file: Callable[[str], N
     if (folder / PROVENANCE).exists() and not _is_sealed(folder / PROVENANCE):
         yield f"{PROVENANCE} is damaged: its content has another hash"
     for shard in shards:
-        name = shard.entry["name"]
+        name = shard.entry.name
         if not unread & {f"{name}/{DOCUMENTS}", f"{name}/{VECTORS}"}:
-            yield from _content(shard, manifest["embedder"]["dimension"])
-    if manifest["search"]["store"] == "milvus" and not unread:
-        yield from milvus.faults(folder, manifest["search"], shards, manifest["embedder"]["dimension"])
-    if sum(shard.rows for shard in shards) != manifest["rows"]:
-        yield f"the shards have {sum(s.rows for s in shards):,} rows, the manifest says {manifest['rows']:,}"
+            yield from _content(shard, manifest.embedder.dimension)
+    if manifest.search.store == "milvus" and not unread:
+        yield from milvus.faults(folder, manifest.search, shards, manifest.embedder.dimension)
+    if sum(shard.rows for shard in shards) != manifest.rows:
+        yield f"the shards have {sum(s.rows for s in shards):,} rows, the manifest says {manifest.rows:,}"
 
 
-def _file(path: Path, facts: dict) -> str:
+def _file(path: Path, facts: HashedFile) -> str:
     """What is wrong with a file that the manifest vouches for; "" if nothing."""
     if not path.exists():
         return "is missing"
-    if path.stat().st_size != facts["bytes"]:
-        return f"has {path.stat().st_size:,} bytes, not {facts['bytes']:,}"
-    return "" if sha256_file(path) == facts["sha256"] else "is damaged: its content has another hash"
+    if path.stat().st_size != facts.bytes:
+        return f"has {path.stat().st_size:,} bytes, not {facts.bytes:,}"
+    return "" if sha256_file(path) == facts.sha256 else "is damaged: its content has another hash"
 
 
 def _is_sealed(path: Path) -> bool:
@@ -58,7 +58,7 @@ def _is_sealed(path: Path) -> bool:
 
 def _content(shard: Any, dimension: int) -> Iterator[str]:
     """Whole files may still hold what no index should."""
-    name, vectors, documents = shard.entry["name"], shard.vectors, shard.documents
+    name, vectors, documents = shard.entry.name, shard.vectors, shard.documents
     if vectors.shape != (shard.rows, dimension) or documents.num_rows != shard.rows:
         yield f"{name} has {documents.num_rows:,} documents and vectors {vectors.shape}, not {(shard.rows, dimension)}"
         return

@@ -1,7 +1,7 @@
-"""Work on Ray: a Ray that is started and ended here, or a cluster's; workers that fit its machines; faults from there.
+"""A Ray that is started and stopped here, or a cluster's; workers that fit its machines; their failures.
 
-A worker that dies is started again, and what it was doing is done again, at most RETRIES times. Ray of one's own
-listens on the loopback address only, says nothing on the terminal, and sends no usage statistics.
+A worker that dies is started again, and what it was doing is done again, at most RETRIES times. A Ray of one's own
+listens on the loopback address only, writes nothing to the terminal, and sends no usage statistics.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ttft import runtime
-from ttft.commands.console import note
-from ttft.config.backend import BackendFields
 from ttft.errors import ConfigError, MissingArtifact, TtftError
+from ttft.progress import OnNote, ignore
 
 Item = TypeVar("Item")
 
@@ -38,9 +37,10 @@ QUIET = {
 
 
 @contextlib.contextmanager
-def started(address: str | None, cpus: int) -> Iterator[Any]:
-    """Ray, of one's own with so many CPUs, or the cluster at an address; ended however the body ends. Where Ray runs in
-    this process already it is used, and left running. Faults of workers come out as the TtftError that they were.
+def started(address: str | None = None, cpus: int | None = None) -> Iterator[Any]:
+    """Ray (the module): one of one's own with so many CPUs (default: all cores), or the cluster at an address ("auto"
+    or host:port); stopped however the body ends. Where Ray runs in this process already it is used, and left running.
+    A TtftError that a worker raised comes out of the body as it was.
 
     Raises MissingArtifact without the package, ConfigError when no cluster answers.
     """
@@ -52,8 +52,8 @@ def started(address: str | None, cpus: int) -> Iterator[Any]:
     ours = not ray.is_initialized()
     try:
         if ours:
-            _start(ray, address, cpus)
-        with _faults(ray):
+            _start(ray, address, cpus or runtime.cores())
+        with _worker_failures(ray):
             yield ray
     finally:
         if ours:
@@ -97,7 +97,9 @@ def _silent() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _faults(ray: Any) -> Iterator[None]:
+def _worker_failures(ray: Any) -> Iterator[None]:
+    """A TtftError that a worker raised, and a worker that dies again and again, are TtftErrors here; a bug in a worker
+    keeps its traceback."""
     try:
         yield
     except ray.exceptions.RayTaskError as error:
@@ -116,22 +118,30 @@ def _faults(ray: Any) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Workers:
-    """How many workers, what each has of its machine, and where it works."""
+    """How many workers there are to be, what each has of its machine, and where it works.
+
+    place   the folder this process is in, from which relative paths are read
+    folder  what the workers write to; "" for none
+    """
 
     count: int
     threads: int
     gpus: int
     seed: int
     place: str
-    folder: str
+    folder: str = ""
 
     @property
     def resources(self) -> dict[str, int]:
+        """Ray's options for a task or an actor that is one of the workers."""
         return {"num_cpus": self.threads, "num_gpus": self.gpus}
 
     def settle(self) -> None:
-        """In a worker, before anything else: be where the command is, see its folder, and be set up as it is."""
-        for needed in (self.place, self.folder):
+        """In a worker, before anything else: be where the driver is, see its folder, and be set up as it is.
+
+        Raises ConfigError on a machine that does not see these folders.
+        """
+        for needed in filter(None, (self.place, self.folder)):
             if not Path(needed).is_dir():
                 raise ConfigError(
                     f"a worker on {socket.gethostname()} does not see {needed}",
@@ -143,16 +153,25 @@ class Workers:
 
 
 @contextlib.contextmanager
-def workers(config: BackendFields, *, device: str, seed: int, folder: Path) -> Iterator[Workers]:
-    """Ray as the options ask for, and workers that fit it; `folder` is what they write to, and is there."""
-    with started(config.ray_address, max(runtime.cores(), config.workers or 1)) as ray:
+def workers(
+    *, count: int | None = None, address: str | None = None, device: str = "auto", seed: int = 0,
+    folder: Path | None = None,
+) -> Iterator[Workers]:  # fmt: skip
+    """Ray, as by `started`, and workers that fit its machines.
+
+    count    default: one for each GPU, or where there is none one for each machine
+    device   of the workers: "auto", "cpu" or "cuda"
+    folder   what they write to; it must be there
+    Raises what `started` and `fit` raise; a TtftError that a worker raised comes out of the body as it was.
+    """
+    with started(address, max(runtime.cores(), count or 1)) as ray:
         machines = [
             (int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0)))
             for node in ray.nodes()
             if node["Alive"]
         ]
-        count, threads, gpus = fit(config.workers, machines, device)
-        yield Workers(count, threads, gpus, seed, os.getcwd(), str(folder.absolute()))
+        placed, threads, gpus = fit(count, machines, device)
+        yield Workers(placed, threads, gpus, seed, os.getcwd(), str(folder.absolute()) if folder else "")
 
 
 def fit(asked: int | None, machines: list[tuple[int, int]], device: str) -> tuple[int, int, int]:
@@ -174,7 +193,8 @@ def fit(asked: int | None, machines: list[tuple[int, int]], device: str) -> tupl
 
 
 def each(ray: Any, actors: list[Any], items: Iterable[Item], start: Callable[[Any, Item], Any]) -> Iterator[Any]:
-    """What `start(actor, item)` promises, for each item once, as they end; an actor has one at a time."""
+    """The results of `start(actor, item)`, which gives a Ray reference, for each item once, in the order in which they
+    end; an actor has one item at a time."""
     free, busy, queue = deque(actors), {}, iter(items)
     while True:
         while free and (item := next(queue, None)) is not None:
@@ -188,8 +208,8 @@ def each(ray: Any, actors: list[Any], items: Iterable[Item], start: Callable[[An
         yield value
 
 
-def first_answer(ray: Any, promise: Any, patience: float = 30) -> Any:
-    """ray.get, which says so when nothing comes for long: a cluster may be busy with others' work."""
-    if not ray.wait([promise], timeout=patience)[0]:
-        note("waiting for Ray to start a worker")
-    return ray.get(promise)
+def first_answer(ray: Any, reference: Any, patience: float = 30, on_note: OnNote = ignore) -> Any:
+    """ray.get; after `patience` seconds without an answer it is noted: a cluster may be busy with others' work."""
+    if not ray.wait([reference], timeout=patience)[0]:
+        on_note("waiting for Ray to start a worker")
+    return ray.get(reference)

@@ -1,0 +1,1 @@
+"""Work on Ray. cluster.py: Ray, its workers, and their failures; indexing.py: workers that embed and write shards."""

@@ -1,0 +1,116 @@
+"""Whose folder is it: a build begins an index, resumes its own, adds a source to it, or is refused."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from ttft.errors import ConfigError
+from ttft.indexing.options import SearchOptions
+from ttft.run_dir import MANIFEST, RESULTS, differences
+from ttft.vector_index import faiss, milvus
+from ttft.vector_index.manifest import CorpusFacts, Manifest, Search, Source, read_manifest, write_manifest
+from ttft.vector_index.segments import AUTO, choose_again
+
+ASKED = ("store", "factory", "uri", "collection")
+"""What was asked for of the search, in its entry of the manifest."""
+
+
+def claim(folder: Path, asked: Manifest, corpus: CorpusFacts, *, append: bool, in_memory: bool) -> Manifest:
+    """The manifest of this very index, begun or found, whose last source is this corpus and not complete, unless all
+    is complete.
+
+    asked      a manifest without sources: what the index is to be
+    in_memory  the corpus is in memory: its name does not tell it from others
+    Raises ConfigError when the folder holds another index or a run.
+    """
+    if not (folder / MANIFEST).exists():
+        check_new(folder, asked.search)
+        manifest = asked
+    else:
+        manifest = read_manifest(folder)
+        choose_again(manifest.search, asked.search.factory)
+        _same_index(folder, manifest, asked)
+        if any(source.corpus == corpus for source in manifest.sources):
+            _last_is_finished(folder, manifest, corpus)
+            return manifest
+        _may_append(folder, manifest, corpus, append, in_memory)
+    manifest.sources.append(Source(corpus))
+    manifest.complete = False
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def search_for(options: SearchOptions, folder: Path, dimension: int) -> Search:
+    """The manifest's entry of what is to search the vectors, of which nothing is built yet.
+
+    Raises ConfigError for a kind of index that Faiss or Milvus does not know, before all the work.
+    """
+    if options.store == "milvus":
+        return milvus.place(folder, options.uri, options.collection, options.factory)
+    if options.factory != AUTO:
+        faiss.empty(dimension, options.factory)
+    return Search(factory=options.factory)
+
+
+def check_new(folder: Path, search: Search) -> None:
+    """Before the work of a new index begins: is the folder free, and can what is to search it be used?
+
+    Raises TtftError.
+    """
+    if (folder / RESULTS).exists():
+        raise ConfigError(f"{folder} holds a run, not an index", "choose another --out")
+    if search.store == "milvus":
+        milvus.check_free(folder, search)
+
+
+def search_differences(there: Search, asked: Search) -> list[str]:
+    return differences(*({key: getattr(search, key) for key in ASKED} for search in (there, asked)))
+
+
+def key_differences(there: Manifest, asked: Manifest, keys: tuple[str, ...]) -> list[str]:
+    """Of the named keys and of the embedder."""
+    changed = differences(*({key: getattr(manifest, key) for key in keys} for manifest in (there, asked)))
+    return changed + differences(asdict(there.embedder), asdict(asked.embedder))
+
+
+def _same_index(folder: Path, there: Manifest, asked: Manifest) -> None:
+    """What one index has one of: embedder, precision, part, dedup, and the kind of search that was asked for."""
+    changed = key_differences(there, asked, ("precision", "part", "dedup"))
+    changed += search_differences(there.search, asked.search)
+    if changed:
+        raise ConfigError(
+            f"{folder} holds another index: " + "; ".join(changed),
+            "choose another --out, or remove that folder first",
+        )
+
+
+def _last_is_finished(folder: Path, manifest: Manifest, corpus: CorpusFacts) -> None:
+    """Of several sources only the last can be under way."""
+    unfinished = [s.corpus.source for s in manifest.sources if not s.complete and s.corpus != corpus]
+    if unfinished:
+        raise ConfigError(f"{folder}: adding {unfinished[0]} was interrupted", "run that command again first")
+
+
+def _may_append(folder: Path, manifest: Manifest, corpus: CorpusFacts, append: bool, in_memory: bool) -> None:
+    last = manifest.sources[-1]
+    changed = "; ".join(differences(asdict(last.corpus), asdict(corpus)))
+    known = not in_memory and any(source.corpus.source == corpus.source for source in manifest.sources)
+    twice = known and manifest.dedup != "exact"
+    if not append:
+        new = last.complete and not twice
+        raise ConfigError(
+            f"{folder} holds another index: {changed}",
+            "choose another --out" + ", or add this source to it: --append" * new,
+        )
+    if twice:
+        raise ConfigError(
+            f"{folder} holds {corpus.source} already; adding it would double its pieces: {changed}",
+            "add a file with what is new; only an index made with --dedup exact takes a source again",
+        )
+    if manifest.part is not None:
+        raise ConfigError(f"{folder} is part {manifest.part} of an index", "merge the parts, then add to the index")
+    if not manifest.complete:
+        raise ConfigError(
+            f"{folder} is not finished; it was begun otherwise: {changed}", "run the command that began it again first"
+        )

@@ -1,0 +1,116 @@
+"""What a build is asked for, in three parts, checked when they are made: the corpus, the encoder, and the search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ttft.corpus.in_memory import InMemory
+from ttft.corpus.pieces import Text, pieces
+from ttft.corpus.problems import Problems
+from ttft.corpus.sources import content_fingerprint, fingerprint, read_texts
+from ttft.defaults import LEAST
+from ttft.errors import ConfigError
+from ttft.records import Document
+from ttft.vector_index.manifest import CorpusFacts
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """Which texts a source gives, and how they are cut; see corpus.sources.read_texts for the fields."""
+
+    source: str | InMemory
+    text_field: str
+    subset_field: str
+    subsets: list[str] | None
+    glob: str
+    name: str | None
+    split: str
+    streaming: bool
+    max_documents: int | None
+    piece_chars: int
+    max_line_bytes: int
+
+    def __post_init__(self) -> None:
+        at_least(max_documents=self.max_documents, piece_chars=self.piece_chars, max_line_bytes=self.max_line_bytes)
+
+    def texts(self, problems: Problems) -> Iterator[Text]:
+        return read_texts(
+            self.source, text_field=self.text_field, subset_field=self.subset_field, subsets=self.subsets,
+            max_documents=self.max_documents, glob=self.glob, name=self.name, split=self.split,
+            streaming=self.streaming, max_line_bytes=self.max_line_bytes, problems=problems,
+        )  # fmt: skip
+
+    def documents(self, problems: Problems) -> Iterator[Document]:
+        """The source's texts, cut into pieces; what cannot be read is added to `problems`."""
+        return pieces(self.texts(problems), self.piece_chars)
+
+    def facts(self, *, shard_rows: int, seed: int) -> CorpusFacts:
+        """The entry of the manifest. The fingerprint of what is in memory is a hash of its content."""
+        if isinstance(self.source, InMemory):
+            name, found = self.source.name, content_fingerprint(self.texts(Problems()))
+        else:
+            name, found = self.source, fingerprint(self.source, self.glob)
+        return CorpusFacts(
+            glob=self.glob, max_documents=self.max_documents, max_line_bytes=self.max_line_bytes, name=self.name,
+            piece_chars=self.piece_chars, seed=seed, shard_rows=shard_rows, source=name, split=self.split,
+            streaming=self.streaming, subset_field=self.subset_field, subsets=self.subsets, text_field=self.text_field,
+            fingerprint=found,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """Which encoder embeds, and how; see embedding.load_embedder for the fields."""
+
+    name: str
+    revision: str | None
+    tokenizer: str | None
+    pooling: str | None
+    max_tokens: int | None
+    batch_size: int
+    device: str
+    dtype: str
+    trust_remote_code: bool
+
+    def __post_init__(self) -> None:
+        at_least(max_tokens=self.max_tokens, batch_size=self.batch_size)
+        one_of(pooling=(self.pooling, (None, "mean", "cls")), dtype=(self.dtype, ("auto", "float32", "bfloat16")))
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What is to search the vectors: a kind of index, Faiss or Milvus, and where the Milvus is."""
+
+    factory: str
+    store: str
+    uri: str | None
+    collection: str
+
+    def __post_init__(self) -> None:
+        one_of(store=(self.store, ("faiss", "milvus")))
+        if self.uri is None:
+            return
+        if self.store != "milvus":
+            raise ConfigError("uri says where a Milvus is", "give --store milvus too (in Python: store='milvus')")
+        if "://" in self.uri and "@" in self.uri:
+            raise ConfigError(
+                "uri: it would be written down with its password", "leave that out and set MILVUS_TOKEN=user:pass"
+            )
+        if self.uri.endswith(".db") == self.uri.startswith(("http://", "https://")):
+            raise ConfigError(f"uri: {self.uri}", "give a file NAME.db, or an address such as http://127.0.0.1:19530")
+
+
+def at_least(**values: int | None) -> None:
+    """Raises ConfigError for a number that is smaller than defaults.LEAST says."""
+    for key, value in values.items():
+        if value is not None and value < LEAST[key]:
+            raise ConfigError(f"{key} is {value}", f"it must be at least {LEAST[key]}")
+
+
+def one_of(**values: tuple[Any, tuple]) -> None:
+    """Raises ConfigError for a value that is none of those there are."""
+    for key, (value, known) in values.items():
+        if value not in known:
+            raise ConfigError(f"{key} is {value!r}", "choose one of " + ", ".join(map(str, known)))
