@@ -81,7 +81,8 @@ class Retriever:
 
     def __init__(
         self, index: Any, lambda_: float | Literal["auto"] | None = None, alpha: float | None = None,
-        strategy: str = defaults.STRATEGY, *, stop: Stop | None = None, relevance: float = defaults.RELEVANCE, vectors: Any = None, seed: int = 0,
+        strategy: str = defaults.STRATEGY, *, stop: Stop | None = None, relevance: float = defaults.RELEVANCE,
+        vectors: Any = None, seed: int = 0,
     ) -> None:  # fmt: skip
         if strategy not in STRATEGIES:
             raise ConfigError(f"unknown strategy {strategy!r}", "strategies: " + ", ".join(STRATEGIES))

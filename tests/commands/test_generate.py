@@ -10,7 +10,7 @@ from small import sentences
 from test_save_adapters import peft_model
 
 from ttft.finetuning.model import load_causal_lm
-from ttft.tuner.generation import Generator
+from ttft.tuner.generation import Answering
 
 PROMPT = "river stone cloud"
 LONG = sentences(3, 1000)
@@ -111,14 +111,14 @@ def test_options_that_do_not_fit(said, more, part):
 
 
 def test_an_interruption_ends_it_after_what_was_printed(said, prompts_file, monkeypatch):
-    answer = Generator._answer
+    answer = Answering._answer
 
     def stopped_at_the_second(self, trace, *more):
         if trace.key == "p1":
             raise KeyboardInterrupt
         return answer(self, trace, *more)
 
-    monkeypatch.setattr(Generator, "_answer", stopped_at_the_second)
+    monkeypatch.setattr(Answering, "_answer", stopped_at_the_second)
     printed = said("--prompts", prompts_file, "--json", code=130)
     assert [json.loads(line)["prompt_id"] for line in printed.out.splitlines()] == ["p0"]
     assert "interrupted" in printed.err

@@ -49,14 +49,11 @@ app = typer.Typer(
 )
 
 app.add_typer(index, name="index", help="Embed a corpus and write a searchable index; merge, info, verify.")
-for name, command in {
-    "select": select,
-    "finetune-eval": finetune_eval,
-    "generate": generate,
-    "calibrate": calibrate,
-    "report": report,
-}.items():
-    app.command(name)(command)
+app.command("select")(select)
+app.command("finetune-eval")(finetune_eval)
+app.command("generate")(generate)
+app.command("calibrate")(calibrate)
+app.command("report")(report)
 
 
 def main() -> None:

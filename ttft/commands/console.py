@@ -53,7 +53,7 @@ class Display:
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[detail]}"),
         )  # fmt: skip
-        self.bars = Bars(*columns, console=console, disable=not self.terminal, transient=True)
+        self.bars = Bars(*columns, console=console, disable=not self.terminal, transient=True, redirect_stdout=False)
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, tuple[float, int]] = {}
         self._told = time.monotonic()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 from ttft.commands.console import note, progress, say, show_plan
 from ttft.config.index import VerifyConfig
 from ttft.errors import MissingArtifact
+from ttft.progress import Progress
 
 
 def run(config: VerifyConfig, *, dry_run: bool = False) -> None:
@@ -20,11 +22,15 @@ def run(config: VerifyConfig, *, dry_run: bool = False) -> None:
 
     folder = Path(config.folder)
     manifest = read_manifest(folder)
-    files, found = manifest.files(), []
+    files, found, read = manifest.files(), [], count(1)
     with progress() as display:
-        task = display.add_task("reading", total=len(files))
-        for line in damage(folder, manifest, open_shards(folder, manifest), lambda name: display.advance(task)):
-            say(line)
+
+        def on_file(name: str) -> None:
+            display(Progress("reading", next(read), len(files), "files", name))
+
+        for line in damage(folder, manifest, open_shards(folder, manifest), on_file):
+            with display.paused():
+                say(line)
             found.append(line)
     if not manifest.complete:
         note(f"{folder} is not finished: what is there was read")

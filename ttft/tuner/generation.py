@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ Stream = Callable[[str, str], Any]
 """Called with a prompt's id and "base" or "tuned" when an answer begins; returns transformers' streamer for it."""
 
 
-class Generator:
+class Answering:
     """Answers prompts under one set of generation options.
 
     compare  answer with the base model, too, before the tuned one
@@ -65,7 +65,7 @@ class Generator:
     def answers(
         self, prompts: Iterable[tuple[Prompt, list[int]]], *, counter: StepCount | None = None,
         go_on: GoOn | None = None,
-    ) -> Iterator[Answer]:  # fmt: skip
+    ) -> Generator[Answer]:  # fmt: skip
         """Answer each prompt (with its tokens, as `encode` gives them) as soon as it is tuned."""
         going: dict[str, tuple[list[int], Selection, Lesson]] = {}
 

@@ -10,7 +10,7 @@ Both learners have the same calls, so that whatever scores or generates need not
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,7 +68,7 @@ class Learner(Protocol):
     def learn(
         self, lessons: Iterable[Lesson], *, score: Score1 | None = None, score_at: Sequence[int] = (),
         on_step: Callable[[str], None] | None = None, go_on: GoOn | None = None,
-    ) -> Iterator[Trace]: ...  # fmt: skip
+    ) -> Generator[Trace[Score]]: ...  # fmt: skip
 
     def scoring(self, slot: int, scale: float = 1.0) -> contextlib.AbstractContextManager[Any]: ...
 
@@ -111,7 +111,7 @@ class GradientLearner:
     def learn(
         self, lessons: Iterable[Lesson], *, score: Score1 | None = None, score_at: Sequence[int] = (),
         on_step: Callable[[str], None] | None = None, go_on: GoOn | None = None,
-    ) -> Iterator[Trace]:  # fmt: skip
+    ) -> Generator[Trace[Score]]:  # fmt: skip
         encoded: dict[str, Encoded] = {}
 
         def texts() -> Iterator[PromptTexts]:
@@ -129,10 +129,9 @@ class GradientLearner:
             score_at=score_at, scorer=scorer if score is not None else None, on_step=on_step, go_on=go_on,
             warm_down=self.training.warm_down or 1.0, reuse=self.reuse,
         )  # fmt: skip
-        with contextlib.closing(traces):
-            for trace in traces:
-                yield trace
-                encoded.pop(trace.key, None)
+        for trace in traces:
+            yield trace
+            encoded.pop(trace.key, None)
 
     def scoring(self, slot: int, scale: float = 1.0) -> contextlib.AbstractContextManager[Any]:
         return self.inner.scoring(slot, scale)
@@ -168,10 +167,10 @@ class ContextLearner:
     def learn(
         self, lessons: Iterable[Lesson], *, score: Score1 | None = None, score_at: Sequence[int] = (),
         on_step: Callable[[str], None] | None = None, go_on: GoOn | None = None,
-    ) -> Iterator[Trace]:  # fmt: skip
+    ) -> Generator[Trace[Score]]:  # fmt: skip
         """`go_on` and `on_step` are not asked: there are no steps."""
         for lesson in lessons:
-            trace, timer = Trace(lesson.key), Timer(self.device)
+            trace, timer = Trace[Score](lesson.key), Timer(self.device)
             with timer("evaluate"):
                 if score is not None and lesson.encoded is not None:
                     room = context_room(lesson.encoded, self.window)

@@ -41,12 +41,15 @@ def load_learner(
     known = (name, revision, tokenizer, window, training, dtype)
     if training.method == "in-context":
         return ContextLearner(*known, model)
-    types = {"dtype": dtype, "score_dtype": score_dtype}
+    assert training.lr is not None
     if training.method == "full":
-        return GradientLearner(*known, FullLearner(model, lr=training.lr, **types), reuse)
+        full = FullLearner(model, lr=training.lr, dtype=dtype, score_dtype=score_dtype)
+        return GradientLearner(*known, full, reuse)
+    assert training.rank is not None and training.vocabulary is not None
     lora = LoraLearner(
-        model, slots=slots, prompts=1, window=window, rank=training.rank, alpha=lora_alpha, rslora=training.rslora,
-        vocabulary=training.vocabulary, lr=training.lr, seed=seed, **types,
+        model, slots=slots, prompts=1, window=window, rank=training.rank, alpha=lora_alpha,
+        rslora=bool(training.rslora), vocabulary=training.vocabulary, lr=training.lr, seed=seed, dtype=dtype,
+        score_dtype=score_dtype,
     )  # fmt: skip
     return GradientLearner(*known, lora, reuse)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -167,7 +167,7 @@ class Evaluator:
     def results(
         self, prompts: Iterable[Prompt | Target], *, on_selection: Callable[[Selection], None] = ignore,
         counter: StepCount | None = None, go_on: GoOn | None = None,
-    ) -> Iterator[Result]:  # fmt: skip
+    ) -> Generator[Result]:  # fmt: skip
         """Select, learn and score each prompt, side by side in the learner's slots; results as they end.
 
         on_selection  told each choice before anything is trained on it

@@ -10,7 +10,7 @@ The settings and their defaults are those of `ttft finetune-eval`, and so are th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from ttft.finetuning.engine import GoOn
 from ttft.progress import OnNote, OnProgress, ignore
 from ttft.records import Prompt, Result
 from ttft.selection.policy import GainPolicy
-from ttft.tuner.generation import Generator, Stream
+from ttft.tuner.generation import Answering, Stream
 from ttft.tuner.guard import Guard
 from ttft.tuner.learners import Learner, Lesson
 from ttft.tuner.loading import checked_model, load_learner
@@ -110,8 +110,9 @@ class Tuner:
             lora_alpha=lora_alpha, reuse=reuse, start_from=start_from, seed=seed, trust_remote_code=trust_remote_code,
             on_note=on_note,
         )  # fmt: skip
-        opened = isinstance(index, VectorIndex)
-        self.index = index if opened else open_vector_index(index, nprobe=nprobe, ef_search=ef_search)
+        if not isinstance(index, VectorIndex):
+            index = open_vector_index(index, nprobe=nprobe, ef_search=ef_search)
+        self.index: VectorIndex = index
         if not self.index.manifest.complete:
             on_note(f"{self.index.folder} is not finished: using the {self.index.rows:,} pieces that are there")
         self.selector = Selector(
@@ -228,7 +229,7 @@ class Tuner:
         self, prompts: Iterable[PromptLike | tuple[str, PromptLike]], *, score: Literal["whole", "suffix"] = "whole",
         split: float = defaults.PREFIX_SHARE, guard: Guard | None = None, score_at: Sequence[int] = defaults.SCORE_AT,
         on_progress: OnProgress = ignore, go_on: GoOn | None = None,
-    ) -> Iterator[Result]:  # fmt: skip
+    ) -> Generator[Result]:  # fmt: skip
         """`score` for many prompts, side by side in the slots of the engine; results come as prompts end.
 
         prompts   texts, records or Prompts; a tuple (prefix, prompt) scores the prompt after its prefix. A list is
@@ -254,13 +255,13 @@ class Tuner:
     def generate_many(
         self, prompts: Iterable[PromptLike], *, compare: bool = False, seed: int | None = None,
         stream: Stream | None = None, on_progress: OnProgress = ignore, go_on: GoOn | None = None, **options: Any,
-    ) -> Iterator[Answer]:  # fmt: skip
+    ) -> Generator[Answer]:  # fmt: skip
         """`generate` for many prompts, tuned side by side; answers come as prompts are tuned. One whose training
         failed has `failed` and no text.
 
         stream  called with (prompt id, "base" or "tuned") when an answer begins; returns a streamer of transformers
         """
-        generator = Generator(
+        generator = Answering(
             self.selector, self._learner, compare=compare, seed=self.seed if seed is None else seed, stream=stream,
             on_note=self.on_note, **options,
         )  # fmt: skip
