@@ -196,7 +196,9 @@ def checkpoints(results: list[Result]) -> list[int]:
 
 
 def nats_at(result: Result, step: int) -> float:
-    """Nats at the last scored step that is not after `step`."""
+    """Nats at the last scored step that is not after `step`, under the whole update."""
+    if step >= result.steps_taken:
+        return result.tuned_nats
     return result.nats[bisect.bisect_right(result.steps, step) - 1]
 
 
