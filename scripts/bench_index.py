@@ -27,7 +27,7 @@ import numpy as np
 from ttft import runtime
 from ttft.records import Document
 from ttft.retriever import Retriever
-from ttft.vector_index.manifest import new_manifest, write_manifest
+from ttft.vector_index.manifest import EmbedderFacts, Manifest, Search, Segment, write_manifest
 from ttft.vector_index.recall import exact, recall
 from ttft.vector_index.segments import FaissSearch, add_segments
 from ttft.vector_index.shards import Shard, VectorIndex, open_shards, write_shard
@@ -40,15 +40,14 @@ def unit(rows: int, dimension: int, seed: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def write_shards(folder: Path, rows: int, dimension: int) -> dict:
-    manifest = new_manifest(
-        {"dimension": dimension}, precision="float16", dedup="off", part=None, factory="auto"
-    )  # fmt: skip
+def write_shards(folder: Path, rows: int, dimension: int) -> Manifest:
+    made_by = EmbedderFacts("random", "none", dimension, "none", 0, None, "float32", "cpu")
+    manifest = Manifest(made_by, precision="float16", dedup="off")
     for number, start in enumerate(range(0, rows, SHARD_ROWS)):
         some = unit(min(SHARD_ROWS, rows - start), dimension, seed=number)
         documents = [Document(str(start + i), "", "") for i in range(len(some))]
-        manifest["shards"].append(write_shard(folder, number, documents, some, precision="float16"))
-        manifest["rows"] += len(some)
+        manifest.shards.append(write_shard(folder, number, documents, some, precision="float16"))
+        manifest.rows += len(some)
     return manifest
 
 
@@ -62,19 +61,25 @@ def median_seconds(run, rounds: int) -> float:
     return float(np.median(times))
 
 
-def measure(kind: str, folder: Path, manifest: dict, shards: tuple[Shard, ...], args: argparse.Namespace) -> dict:
+def parts_of(search: Search) -> list[Segment]:
+    """All Faiss files of an index."""
+    return [*search.segments, *([search.trained] if search.trained else [])]
+
+
+def measure(kind: str, folder: Path, manifest: Manifest, shards: tuple[Shard, ...], args: argparse.Namespace) -> dict:
     """One kind, built in the folder and removed again."""
-    search = manifest["search"] | {"factory": kind, "segments": []}
+    search = Search(factory=kind)
     started = time.perf_counter()
     add_segments(folder, shards, search, lambda: None, seed=0)
     built = time.perf_counter() - started
-    size = sum(part["bytes"] for part in [*search["segments"], search["trained"]] if part)
+    parts = parts_of(search)
+    size = sum(part.bytes for part in parts)
     facts = {"kind": kind, "build s": built, "MiB": size / 2**20}
     queries = unit(args.queries, args.dimension, seed=10**6)
     truth, _ = exact(shards, queries[: args.sample], args.k)
     for effort in args.nprobe if kind.startswith("IVF") else args.ef_search if kind.startswith("HNSW") else [None]:
         ivf = kind.startswith("IVF")
-        searcher = FaissSearch(shards, search, effort if ivf else None, None if ivf else effort)
+        searcher = FaissSearch(shards, search.segments, effort if ivf else None, None if ivf else effort)
         index = VectorIndex(folder, manifest, shards, searcher)
         together = median_seconds(lambda index=index: index.search(queries, args.k), args.rounds)
         single = median_seconds(lambda index=index: index.search(queries[:1], args.k), 20)
@@ -91,9 +96,8 @@ def measure(kind: str, folder: Path, manifest: dict, shards: tuple[Shard, ...], 
         shown = {name: value for name, value in (facts | found).items() if name != "efforts"}
         print(json.dumps({name: round(v, 4) if isinstance(v, float) else v for name, v in shown.items()}), flush=True)
         facts["efforts"] = [*facts.get("efforts", []), found]
-    for part in [*search["segments"], search["trained"]]:
-        if part:
-            (folder / part["file"]).unlink()
+    for part in parts:
+        (folder / part.file).unlink()
     return facts
 
 

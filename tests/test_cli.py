@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small import embedder_facts
 
 from ttft import cli, run_dir
 from ttft.config.finetune_eval import FinetuneEvalConfig
@@ -18,7 +18,7 @@ from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
-from ttft.vector_index.manifest import SCHEMA
+from ttft.vector_index.manifest import Manifest, write_manifest
 
 REPO = Path(__file__).parents[1]
 HEAVY = (
@@ -200,7 +200,7 @@ def test_what_is_not_there(ttft, tmp_path: Path, args: list[str], parts: list[st
 @pytest.mark.parametrize("command", ["select", "finetune-eval"])
 def test_prompts_that_are_not_there(ttft, tmp_path: Path, command: str) -> None:
     (tmp_path / "index").mkdir()
-    (tmp_path / "index" / run_dir.MANIFEST).write_text(json.dumps(run_dir.sealed({"schema": SCHEMA, "shards": []})))
+    write_manifest(tmp_path / "index", Manifest(embedder_facts(4), "float16", "count"))
     more = ["-o", "out"] if command == "finetune-eval" else []
     assert_one_message(ttft(command, "index", "--prompts", "none.jsonl", *more), "none.jsonl")
     assert files(tmp_path) == ["index", f"index/{run_dir.MANIFEST}"]

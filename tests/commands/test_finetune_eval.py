@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 from small import sentences
@@ -13,7 +14,7 @@ from test_index import kill_when, start
 from ttft.evaluation import bits_per_byte, split_prompt
 from ttft.finetuning.model import load_causal_lm
 from ttft.run_dir import read_lines
-from ttft.vector_index.manifest import write_manifest
+from ttft.vector_index.manifest import read_manifest, write_manifest
 
 
 def arguments(index, prompts, out, model, *more):
@@ -122,9 +123,8 @@ def test_the_manifest_is_obeyed(tmp_path, run_ttft, index_folder, prompts_file, 
     assert run_ttft("select", index_folder, "--prompt", "river", "--embedder", encoder_folder, "-n", 1) == 0
     copy = tmp_path / "copy"
     shutil.copytree(index_folder, copy)
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["embedder"]["revision"] = "sha256:0123456789abcdef"
-    write_manifest(copy, manifest)
+    manifest = read_manifest(copy)
+    write_manifest(copy, replace(manifest, embedder=replace(manifest.embedder, revision="sha256:0123456789abcdef")))
     capsys.readouterr()
     assert run_ttft(*arguments(copy, prompts_file, tmp_path / "r", lm_folder)) == 2
     assert "embedder revision" in capsys.readouterr().err and not (tmp_path / "r" / "results.jsonl").exists()

@@ -149,3 +149,10 @@ def test_a_full_disk_is_one_message_and_can_be_resumed(tmp_path, run_ttft, corpu
         assert files_of(disk / "i") == files_of(tmp_path / "i")
     finally:
         subprocess.run(["umount", "-l", disk], check=False)
+
+
+def test_the_usage_has_no_gap_where_the_build_has_no_name(run_ttft, capsys):
+    assert run_ttft("index", "--help") == 0
+    assert "ttft index [OPTIONS] [SOURCE]" in capsys.readouterr().out
+    assert run_ttft("index", "--nothing") == 2
+    assert "ttft index [OPTIONS] [SOURCE]" in capsys.readouterr().err

@@ -90,7 +90,7 @@ def build(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Embed a corpus and write a searchable index. Run it again to go on after an interruption.
+    """Embed a corpus and write a searchable index. Run it again to resume after an interruption.
 
     Examples:
 

@@ -186,7 +186,9 @@ class Manifest:
             raise ConfigError(
                 f"{place} has schema {value.get('schema')!r}, this ttft reads {SCHEMA}", "build the index again"
             )
-        if rest.pop("metric", None) != INNER_PRODUCT:
+        if "metric" not in rest:
+            raise MissingArtifact(f"{place} lacks the key 'metric'", AGAIN)
+        if rest.pop("metric") != INNER_PRODUCT:
             raise ConfigError(f"{place}: metric is {value.get('metric')!r}, ttft has {INNER_PRODUCT}")
         return _record(
             cls, rest, place, embedder=lambda v, p: _record(EmbedderFacts, v, p), search=_search,
