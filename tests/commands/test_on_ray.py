@@ -11,12 +11,13 @@ import test_finetune_eval
 from small import embedder_facts
 from test_finetune_eval import content
 from test_index import start
-from ttft.commands.finetune_eval_ray import ray_run
 
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.distributed.cluster import started
+from ttft.distributed.evaluation import ray_evaluator
 from ttft.errors import ConfigError
 from ttft.run_dir import read_lines
+from ttft.tuner.scoring import Scoring
 from ttft.vector_index.manifest import Manifest, Search
 
 RAY = ("--backend", "ray", "--workers", 2)
@@ -51,8 +52,11 @@ def test_options_that_do_not_go_together_are_refused():
 )
 def test_an_index_that_workers_cannot_share_is_refused(tmp_path, complete, search, said):
     manifest = Manifest(embedder_facts(4), "float16", "count", search=search, complete=complete)
-    config = FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "backend": "ray"})
-    with pytest.raises(ConfigError, match=said), ray_run(config, tmp_path, [], manifest):
+    options = {"index": "a", "device": "cpu", "seed": 0}
+    with (
+        pytest.raises(ConfigError, match=said),
+        ray_evaluator(options, Scoring(), manifest, prompts=1, folder=tmp_path),
+    ):
         pass
 
 

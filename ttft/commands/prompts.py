@@ -63,4 +63,5 @@ def make_tuner(config: SelectionFields, **more: Any) -> Tuner:
 
     runtime.quiet_libraries()
     runtime.setup(config.seed)
+    runtime.keep_freed_memory()
     return Tuner(**tuner_options(config), **more, on_note=note)

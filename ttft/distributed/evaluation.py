@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ttft import runtime
 from ttft.distributed.cluster import ENDURING, Workers, each, first_answer, workers
 from ttft.errors import ConfigError
 from ttft.progress import OnNote, OnProgress, Progress, ignore
@@ -117,6 +118,7 @@ class Worker:
     @cached_property
     def evaluator(self) -> Evaluator:
         self.crew.settle()
+        runtime.keep_freed_memory()
         return Tuner(**self.options).evaluator(self.scoring, prompts=self.prompts)
 
     def facts(self) -> tuple[dict, int, dict]:

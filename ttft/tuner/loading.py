@@ -27,7 +27,6 @@ def load_learner(
 
     Raises MissingArtifact for a model that is not there, ConfigError where it cannot be trained as asked.
     """
-    runtime.keep_freed_memory()
     if isinstance(model, str | Path):
         with runtime.quiet_loading():
             model, tokenizer = load_causal_lm(
