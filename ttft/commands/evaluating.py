@@ -176,7 +176,8 @@ class Run:
         from ttft.in_context import SEPARATOR, contexts
 
         model, window, encoded = self.tuner.learner, self.tuner.window, self.encodings[job.key]
-        trace, timer = Trace(job.key), Timer(str(model.device))
+        trace: Trace[Any] = Trace(job.key)
+        timer = Timer(str(model.device))
         with timer("evaluate"):
             texts = [token_ids(self.tuner.tokenizer, text + SEPARATOR) for text in job.texts]
             room = context_room(encoded, window)

@@ -3,8 +3,7 @@
 An update made of retrieved texts helps most prompts and harms some. In suffix scoring the prefix is known: its
 likelihood under the tuned model, against that under the base, is evidence for what the update will do to the suffix.
 `--guard` weighs two candidates, all of the update (scale 1) and none (scale 0); `--mix` also tries parts of the update
-(scales between them). Ours, not a paper's; PonderTTT (arXiv 2601.00894) gates
-updates by a loss in a like way.
+(scales between them). Ours, not a paper's; PonderTTT (arXiv 2601.00894) gates updates by a loss in a like way.
 """
 
 from __future__ import annotations
