@@ -10,6 +10,8 @@ from __future__ import annotations
 PAPER_LAMBDA = 0.01
 VETTED_LAMBDA = {"minilm": 1.0}
 
+LONGEST_WINDOW = 2048  # tokens; see window_for
+
 # by model, the best way first, then the other
 VETTED_TRAINING = {
     "embedded": (
@@ -34,3 +36,13 @@ def training_for(model: str, method: str | None) -> dict:
         return {"method": chosen}
     rank = {"rank": RANK, "rslora": False} if chosen == "lora" else {}
     return {"method": chosen, **rank, "vocabulary": "off", "lr": LEARNING_RATE[chosen], "warm_down": 1.0}
+
+
+def window_for(longest: int, asked: int | None = None) -> int:
+    """Tokens of a window in training and scoring: what is asked for, else LONGEST_WINDOW; never more than the model's
+    longest input.
+
+    Newer models read many thousands of tokens, but memory for activations is set aside for a whole window, and the
+    pieces of an index and most prompts have some hundred tokens. Longer texts lose nothing: they take several windows.
+    """
+    return min(asked or LONGEST_WINDOW, longest)

@@ -35,6 +35,7 @@ class Tuner:
 
         from ttft import runtime
         from ttft.commands.selecting import Selector
+        from ttft.defaults import window_for
         from ttft.evaluation import window_of
         from ttft.finetuning.full import FullLearner
         from ttft.finetuning.lora import LoraLearner
@@ -54,7 +55,7 @@ class Tuner:
             dtype=types["score_dtype"] if bare else torch.bfloat16 if half else torch.float32,
             trust_remote_code=config.trust_remote_code,
         )  # fmt: skip
-        window = min(config.max_length or window_of(model), window_of(model))
+        window = window_for(window_of(model), config.max_length)
         if bare:
             learner: Any = model
         elif training["method"] == "full":

@@ -143,7 +143,7 @@ def read_layers(model: Any, folder: Path, source: str | Path) -> dict[str, Any]:
     for names, what in ((stored - taken, "has no place for"), (taken - stored, "also asks for")):
         if names:
             raise _unfit(model, source, f"the model {what} {min(names)}" + f" and {len(names) - 1} more")
-    found = {path: m for path, m in loaded.base_model.model.named_modules() if isinstance(m, LoraLayer)}
+    found = {path.removeprefix(PREFIX): m for path, m in loaded.named_modules() if isinstance(m, LoraLayer)}
     for path, layer in found.items():
         if not isinstance(layer.get_base_layer(), (nn.Linear, Conv1D, nn.Embedding)):
             raise _unfit(model, source, f"{path} is a {type(layer.get_base_layer()).__name__}")
