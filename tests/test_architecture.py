@@ -32,7 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "assets": set(),
     "runtime": {"errors"},
     "run_dir": {"errors", "records", "runtime"},
-    "defaults": {"errors"},
+    "defaults": {"errors", "assets"},
     "config": {"errors", "jobs", "defaults"},
     **dict.fromkeys(LIBRARIES, BASE),
     **{part: BASE | joined for part, joined in JOINERS.items()},

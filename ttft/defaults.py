@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from ttft.assets import embedded_model_path
 from ttft.errors import ConfigError
 
 Lambda = float | Literal["auto"]
@@ -43,10 +44,7 @@ METHOD: Method = "lora"
 # 5e-5 is the papers' rate for full fine-tuning; ten times that for LoRA is a common choice and ours, not a paper's
 LEARNING_RATE = {"full": 5e-5, "lora": 5e-4}
 RANK = 16
-# Tokens of a row. Models state up to 128 thousand and more, but texts to train on have some 300 and prompts a few
-# thousand; a longer window only reserves memory (attention, logits) that they never use. Longer prompts are scored
-# whole all the same, in several windows. GPT-2's 1,024 (the papers') and the embedded model's 512 stay as they are.
-LONGEST_WINDOW = 2048
+LONGEST_WINDOW = 2048  # tokens; see window_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,18 @@ def _vetted(model: str, method: str | None) -> Training:
 
 def named_model(name: str | Path) -> str:
     """A model's name as the settings know it: "embedded" also for the folder of the model that ships."""
-    return "embedded" if str(name).rstrip("/").endswith("ttft/assets/embedded-lm") else str(name)
+    return "embedded" if str(Path(name)) == str(embedded_model_path()) else str(name)
+
+
+def window_for(longest: int, asked: int | None = None) -> int:
+    """Tokens of a window in training and scoring: what is asked for, else LONGEST_WINDOW; never more than the model's
+    longest input.
+
+    Newer models read many thousands of tokens, but memory for activations is set aside for a whole window, and the
+    pieces of an index and most prompts have some hundred tokens. Longer texts lose nothing: they take several windows.
+    GPT-2's 1,024 (the papers') and the embedded model's 512 stay as they are.
+    """
+    return min(asked or LONGEST_WINDOW, longest)
 
 
 # ---- scoring -------------------------------------------------------------------------------------------------------

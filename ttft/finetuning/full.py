@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ttft.finetuning.loss import IGNORED
+from ttft.finetuning.model_copy import private_copy
+from ttft.finetuning.start import with_adapter
 from ttft.finetuning.texts import Batch
 from ttft.runtime import autocast
 
 
 class FullLearner:
-    """One slot: the model itself. Weights and Adam stay in their own dtype, steps are computed in `dtype`.
+    """One slot: a copy of the model. Weights and Adam stay in their own dtype, steps are computed in `dtype`.
 
-    `reset` puts every weight back to its start, bit for bit, from a copy.
+    The model given is left as it is. Its weights are the start: `reset` copies them back, bit for bit.
+
+    start_from  a LoRA adapter in PEFT's format, as in start.with_adapter: base + adapter is the model at step 0
     """
 
     slots = 1
@@ -32,11 +37,13 @@ class FullLearner:
         eps: float = 1e-8,
         dtype: torch.dtype = torch.float32,
         score_dtype: torch.dtype = torch.float32,
+        start_from: str | Path | None = None,
     ) -> None:
-        model.requires_grad_(True)
-        self.model, self.dtype, self.score_dtype, self.lr = model.eval(), dtype, score_dtype, lr
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.start = [p.detach().clone() for p in self.parameters]
+        if start_from is not None:
+            model, _ = with_adapter(model, start_from)
+        self.model, self.dtype, self.score_dtype, self.lr = private_copy(model), dtype, score_dtype, lr
+        self.start = [parameter.detach() for parameter in model.parameters()]
+        self.parameters = list(self.model.parameters())
         self.optimiser = torch.optim.Adam(self.parameters, lr=lr, betas=betas, eps=eps, fused=True)
 
     @property

@@ -16,9 +16,9 @@ kept for them; both read the same adapters.
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,101 +31,16 @@ from ttft.errors import ConfigError
 from ttft.finetuning import attention, memory
 from ttft.finetuning.adapters import Adapters
 from ttft.finetuning.loss import row_nats
+from ttft.finetuning.low_rank import LowRank, LowRankEmbedding, LowRankHead
+from ttft.finetuning.model_copy import sharing_copy
+from ttft.finetuning.start import StartLayer, with_adapter
 from ttft.finetuning.texts import Batch
 
 
-class _LowRankProduct(torch.autograd.Function):
-    """x W + b + s (x A) B for x (R,T,in), frozen W (in,out) and b (out,), and A, B of each row."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, w: torch.Tensor, bias: Any, a: torch.Tensor, b: torch.Tensor, s: float
-    ) -> Any:
-        flat = x.reshape(-1, x.shape[-1])
-        out = (flat @ w if bias is None else torch.addmm(bias, flat, w)).view(*x.shape[:-1], -1)
-        thin = torch.bmm(x, a)
-        ctx.save_for_backward(x, w, a, b, thin)
-        ctx.scale = s
-        return out.baddbmm_(thin, b, alpha=s)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        x, w, a, b, thin = ctx.saved_tensors
-        out = gradients[0].contiguous()
-        towards_thin = torch.bmm(out, b.mT).mul_(ctx.scale)
-        towards_b = torch.bmm(thin.mT, out).mul_(ctx.scale)
-        towards_a = torch.bmm(x.mT, towards_thin)
-        towards_x = None
-        if ctx.needs_input_grad[0]:
-            towards_x = (out.view(-1, out.shape[-1]) @ w.t()).view(x.shape)
-            towards_x.baddbmm_(towards_thin, a.mT)
-        return towards_x, None, None, towards_a, towards_b, None
-
-
-class LowRank(nn.Module):
-    """A frozen nn.Linear or Conv1D plus, for each row of the batch, the update of its adapter."""
-
-    def __init__(self, base: Any, adapters: Adapters, name: str, scale: float) -> None:
-        super().__init__()
-        self.base, self.adapters, self.name, self.scale = base, adapters, name, scale
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        current = self.adapters.current
-        if current is None:
-            return self.base(x)
-        w = self.base.weight if isinstance(self.base, Conv1D) else self.base.weight.t()
-        a, b = self.adapters.take(f"{self.name}.A"), self.adapters.take(f"{self.name}.B")
-        rows = x.reshape(len(current.slots), -1, x.shape[-1])
-        return _LowRankProduct.apply(rows, w, self.base.bias, a, b, self.scale * current.scale).view(*x.shape[:-1], -1)
-
-
-class LowRankEmbedding(nn.Module):
-    """A frozen embedding E (V,d) plus up (V,r) @ down (r,d) of each row's adapter: looked up token by token."""
-
-    def __init__(self, base: nn.Embedding, adapters: Adapters, name: str, scale: float) -> None:
-        super().__init__()
-        self.base, self.adapters, self.name, self.scale = base, adapters, name, scale
-
-    @property
-    def weight(self) -> torch.Tensor:
-        return self.base.weight
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        current = self.adapters.current
-        if current is None:
-            return self.base(ids)
-        up, down = self.adapters.take(f"{self.name}.up"), self.adapters.take(f"{self.name}.down")
-        rows = torch.arange(len(up), device=ids.device)[:, None]
-        update = torch.bmm(up[rows, ids.reshape(len(up), -1)], down)
-        return self.base(ids) + self.scale * current.scale * update.view(*ids.shape, -1)
-
-
-class LowRankHead(nn.Module):
-    """The output matrix with such an update: logits = h E^T + s (h down^T) up^T."""
-
-    def __init__(self, base: nn.Linear, adapters: Adapters, name: str, scale: float) -> None:
-        super().__init__()
-        self.base, self.adapters, self.name, self.scale = base, adapters, name, scale
-
-    @property
-    def weight(self) -> torch.Tensor:
-        return self.base.weight
-
-    def thin(self, hidden: torch.Tensor) -> torch.Tensor:
-        current = self.adapters.current
-        assert current is not None
-        down = self.adapters.take(f"{self.name}.down")
-        return self.scale * current.scale * torch.bmm(hidden.reshape(len(down), -1, hidden.shape[-1]), down.mT)
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        out = self.base(hidden)
-        if self.adapters.current is None:
-            return out
-        return out + torch.bmm(self.thin(hidden), self.adapters.take(f"{self.name}.up").mT).view(out.shape)
-
-
 class LoraLearner:
-    """`slots` adapters on a frozen causal LM of transformers; see the module. The model is changed in place.
+    """`slots` adapters on a frozen causal LM of transformers; see the module.
+
+    The model given is left as it is: the learner works on a copy that shares its weights.
 
     slots        most prompts side by side; None: as many as memory has room for (`memory.slots_that_fit`)
     prompts      how many there are at first, so that no more slots are made; `room_for` makes more. None: all slots
@@ -134,6 +49,7 @@ class LoraLearner:
                  alpha = rank
     vocabulary   "off", or "lora": a low-rank update of embedding and output
     lr, betas, eps  Adam's
+    start_from   a LoRA adapter in PEFT's format, as in start.with_adapter: base + adapter is the model at step 0
     dtype        of the steps; score_dtype: of the model that `scoring` gives; default: that of the model
     Raises ConfigError when the model has no projection to put LoRA on.
     """
@@ -155,16 +71,20 @@ class LoraLearner:
         dtype: torch.dtype | None = None,
         score_dtype: torch.dtype | None = None,
         seed: int = 0,
+        start_from: str | Path | None = None,
     ) -> None:
+        self.start_layers: dict[str, StartLayer] = {}
+        if start_from is not None:
+            model, self.start_layers = with_adapter(model, start_from)
         self.adapters = Adapters(lr=lr, betas=betas, eps=eps)
         given = model.get_input_embeddings().weight.dtype
         self.dtype, self.score_dtype = dtype or given, score_dtype or given
         self.rank, self.alpha, self.rslora = rank, alpha if alpha is not None else rank, rslora
-        scale = self.alpha / (math.sqrt(rank) if rslora else rank)
+        self.scale = self.alpha / (math.sqrt(rank) if rslora else rank)
         declare(self.adapters, model, rank, vocabulary, seed)
         kinds = {self.dtype, self.score_dtype}
-        copies = {kind: model if kind == given else copy.deepcopy(model).to(kind) for kind in kinds}
-        attached = {kind: attach(one, self.adapters, scale, vocabulary) for kind, one in copies.items()}
+        copies = {kind: sharing_copy(model).to(kind) for kind in kinds}
+        attached = {kind: attach(one, self.adapters, self.scale, vocabulary) for kind, one in copies.items()}
         self.model, self.scorer = attached[self.dtype], attached[self.score_dtype]
         train_fast(self.model)
         free, kind = runtime.free_memory(str(model.device)), model.device.type
@@ -261,8 +181,7 @@ def declare(adapters: Adapters, model: Any, rank: int, vocabulary: str, seed: in
 
 
 def attach(model: Any, adapters: Adapters, scale: float, vocabulary: str) -> Any:
-    """Freeze the model and put modules around its projections that add what the adapters say."""
-    model.requires_grad_(False)
+    """Put modules around the projections of a frozen model that add what the adapters say."""
     for name, parent, attribute, base in list(projections(model)):
         setattr(parent, attribute, LowRank(base, adapters, name, scale))
     if vocabulary == "lora":
@@ -270,7 +189,7 @@ def attach(model: Any, adapters: Adapters, scale: float, vocabulary: str) -> Any
         embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
         model.set_input_embeddings(LowRankEmbedding(embedding, adapters, "embedding", scale))
         model.set_output_embeddings(LowRankHead(head, adapters, "embedding" if one else "head", scale))
-    return model.eval()  # dropout off: a step is a function of its text
+    return model
 
 
 def projections(model: Any) -> Iterator[tuple[str, nn.Module, str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ttft import runtime
-from ttft.defaults import LONGEST_WINDOW, Training
+from ttft.defaults import Training, window_for
 from ttft.errors import ConfigError
 from ttft.evaluation import window_of
 from ttft.finetuning.full import FullLearner
@@ -34,7 +34,7 @@ def load_learner(
                 trust_remote_code=trust_remote_code,
             )  # fmt: skip
     longest = window_of(model)
-    window = min(max_length or LONGEST_WINDOW, longest)
+    window = window_for(longest, max_length)
     if window < longest and max_length is None:
         on_note(f"window: {window:,} of the {longest:,} tokens that {name} reads (--max-length changes it)")
     known = (name, revision, tokenizer, window, training, dtype)
@@ -42,13 +42,13 @@ def load_learner(
         return ContextLearner(*known, model)
     assert training.lr is not None
     if training.method == "full":
-        full = FullLearner(model, lr=training.lr, dtype=dtype, score_dtype=score_dtype)
+        full = FullLearner(model, lr=training.lr, dtype=dtype, score_dtype=score_dtype, start_from=start_from)
         return GradientLearner(*known, full, reuse)
     assert training.rank is not None and training.vocabulary is not None
     lora = LoraLearner(
         model, slots=slots, prompts=1, window=window, rank=training.rank, alpha=lora_alpha,
         rslora=bool(training.rslora), vocabulary=training.vocabulary, lr=training.lr, seed=seed, dtype=dtype,
-        score_dtype=score_dtype,
+        score_dtype=score_dtype, start_from=start_from,
     )  # fmt: skip
     return GradientLearner(*known, lora, reuse)
 
