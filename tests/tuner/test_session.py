@@ -99,6 +99,19 @@ def test_generate_is_the_command(tuner, run_ttft, index_folder, lm_folder, capsy
     assert str(answer) == answer.text and answer.base is not None and answer.steps == 4
 
 
+def test_the_defaults_are_those_of_the_commands(index_folder, run_ttft, tmp_path, capsys):
+    """The embedded model, dtype auto: scores in float32, answers in the dtype of the steps."""
+    text = "def quicksort(items):\n    return sorted(items)\n"
+    tuner = ttft.Tuner(index_folder, n=2)
+    assert run_ttft("finetune-eval", index_folder, "--prompt", text, "-o", tmp_path / "r", "-n", 2) == 0
+    (recorded,) = read_lines(tmp_path / "r" / "results.jsonl")
+    assert without_seconds(json.loads(json.dumps(tuner.score(text).to_json()))) == without_seconds(recorded)
+    capsys.readouterr()
+    assert run_ttft("generate", index_folder, "--prompt", text, "-n", 2, "--json", "--max-new-tokens", 16) == 0
+    answer = tuner.generate(text, max_new_tokens=16)
+    assert without_seconds(answer.to_json()) == without_seconds(json.loads(capsys.readouterr().out))
+
+
 def test_sampling_depends_on_the_seed_and_leaves_the_random_state_alone(tuner):
     state = torch.random.get_rng_state()
     one, same, other = (

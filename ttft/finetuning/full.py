@@ -88,15 +88,15 @@ class FullLearner:
         self.optimiser.step()
 
     @contextlib.contextmanager
-    def scoring(self, slot: int, scale: float = 1.0) -> Iterator[Any]:
-        """The model as it stands, its update times `scale`; computed in score_dtype."""
+    def scoring(self, slot: int, scale: float = 1.0, *, as_trained: bool = False) -> Iterator[Any]:
+        """The model as it stands, its update times `scale`; computed in score_dtype, as_trained: in dtype."""
         tuned = [p.detach().clone() for p in self.parameters] if scale != 1.0 else None
         try:
             if tuned is not None:
                 with torch.no_grad():
                     for parameter, value in zip(self.parameters, self.start, strict=True):
                         parameter.lerp_(value, 1.0 - scale)
-            with autocast(self.device.type, self.score_dtype):
+            with autocast(self.device.type, self.dtype if as_trained else self.score_dtype):
                 yield self.model
         finally:
             if tuned is not None:

@@ -156,10 +156,13 @@ class LoraLearner:
         return row_nats(hidden, head.weight, targets, bias=head.base.bias, **update)
 
     @contextlib.contextmanager
-    def scoring(self, slot: int, scale: float = 1.0) -> Iterator[Any]:
-        """The model with the adapter of this slot, its update times `scale`; for inputs of any number of rows."""
-        with self.adapters.rows([slot], self.score_dtype, scale=scale):
-            yield self.scorer
+    def scoring(self, slot: int, scale: float = 1.0, *, as_trained: bool = False) -> Iterator[Any]:
+        """The model with the adapter of this slot, its update times `scale`; for inputs of any number of rows.
+
+        as_trained  computed in the dtype of the steps, which is faster, and not in that of scores
+        """
+        with self.adapters.rows([slot], self.dtype if as_trained else self.score_dtype, scale=scale):
+            yield self.model if as_trained else self.scorer
 
 
 def declare(adapters: Adapters, model: Any, rank: int, vocabulary: str, seed: int) -> None:

@@ -98,7 +98,7 @@ class Answering:
         for name, scale in [("base", 0.0)] * self.compare + [("tuned", 1.0)]:
             streamer = self.stream(trace.key, name) if self.stream is not None else None
             fed = [ids[0], *context, *ids[1:]] if name == "tuned" and context else ids
-            with timer(name), self.learner.scoring(trace.slot, scale) as model:
+            with timer(name), self.learner.scoring(trace.slot, scale, as_trained=True) as model:
                 made[name] = self._generate(model, fed, streamer)
         return Answer(
             trace.key, made["tuned"], selection.ids, len(trace.losses), base=made.get("base"),

@@ -3,7 +3,7 @@
 Both learners have the same calls, so that whatever scores or generates need not know which one it has:
 
     learn(lessons)       a Trace per prompt as they end; until the next is asked for, the trace's slot holds its update
-    scoring(slot)        the model with the update of a slot, as a context
+    scoring(slot)        the model with the update of a slot, as a context; in the dtype of scores, or of the steps
     before(lesson, room) tokens that stand in front of the prompt: the texts, where they are read and not trained on
 """
 
@@ -70,7 +70,9 @@ class Learner(Protocol):
         on_step: Callable[[str], None] | None = None, go_on: GoOn | None = None,
     ) -> Generator[Trace[Score]]: ...  # fmt: skip
 
-    def scoring(self, slot: int, scale: float = 1.0) -> contextlib.AbstractContextManager[Any]: ...
+    def scoring(
+        self, slot: int, scale: float = 1.0, *, as_trained: bool = False
+    ) -> contextlib.AbstractContextManager[Any]: ...
 
     def before(self, lesson: Lesson, room: int) -> list[int]: ...
 
@@ -133,8 +135,10 @@ class GradientLearner:
             yield trace
             encoded.pop(trace.key, None)
 
-    def scoring(self, slot: int, scale: float = 1.0) -> contextlib.AbstractContextManager[Any]:
-        return self.inner.scoring(slot, scale)
+    def scoring(
+        self, slot: int, scale: float = 1.0, *, as_trained: bool = False
+    ) -> contextlib.AbstractContextManager[Any]:
+        return self.inner.scoring(slot, scale, as_trained=as_trained)
 
     def before(self, lesson: Lesson, room: int) -> list[int]:
         return []
@@ -180,7 +184,7 @@ class ContextLearner:
             yield trace
 
     @contextlib.contextmanager
-    def scoring(self, slot: int, scale: float = 1.0) -> Iterator[Any]:
+    def scoring(self, slot: int, scale: float = 1.0, *, as_trained: bool = False) -> Iterator[Any]:
         yield self.model
 
     def before(self, lesson: Lesson, room: int) -> list[int]:
