@@ -121,4 +121,4 @@ def absent_files(text: str, folder: Path) -> list[str]:
 def make_targets(text: str) -> set[str]:
     """The targets of `make TARGET` in blocks and in `code`."""
     in_code = shell_lines(text) + re.findall(r"`([^`\n]+)`", text)
-    return {match for line in in_code for match in re.findall(r"(?:^|\s)make ([a-z][a-z-]*)", line)}
+    return {match for line in in_code for match in re.findall(r"(?:^|\s)make ([a-z][a-z0-9-]*)", line)}

@@ -8,7 +8,9 @@ KEPT_UP_TO bytes are unpacked anew each time.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
 import shutil
 from pathlib import Path
@@ -75,7 +77,8 @@ def unpack(file: Path, dtype: Any) -> tuple[Any, Any]:
     options: dict[str, Any] = {"dtype": dtype}
     if hasattr(transformers, "GgufConfig"):  # where weights would otherwise stay packed on some devices
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(**place, **options)
+    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that no setting of transformers turns off
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(**place, **options)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.config._name_or_path = model.name_or_path = str(file)
