@@ -165,9 +165,9 @@ def test_parts_merge_to_the_index_made_in_one_go(tmp_path, records, options):
 def test_wrong_sources_are_named(tmp_path, options):
     for source, words in (
         ([], "list of texts is empty"), (iter(()), "empty"), (["", " "], "the text is empty: the texts"),
-        (["a", 3], None), (b"bytes", "bytes is no source"), (7, "int is no source"),
-        ({"text": "a"}, "dict is no source"),
-        (datasets.DatasetDict({"train": datasets.Dataset.from_list([{"text": "a"}])}), "DatasetDict is no source"),
+        (["a", 3], None), (b"bytes", "bytes is not a source"), (7, "int is not a source"),
+        ({"text": "a"}, "dict is not a source"),
+        (datasets.DatasetDict({"train": datasets.Dataset.from_list([{"text": "a"}])}), "DatasetDict is not a source"),
         ([{"body": "a"}], "no text in the records"), (datasets.Dataset.from_list([]), "no text in the dataset"),
         (tmp_path / "none.jsonl", "no such file"),
     ):  # fmt: skip
@@ -195,11 +195,11 @@ def test_wrong_sources_are_named(tmp_path, options):
         ({"pooling": "max"}, "pooling is 'max'"),
         ({"dtype": "float64"}, "dtype is 'float64'"),
         ({"store": "redis"}, "store is 'redis'"),
-        ({"job": "3"}, "write i/n"),
-        ({"job": "1/2", "store": "milvus"}, "goes into no store"),
-        ({"uri": "m.db"}, "where a Milvus is"),
+        ({"job": "3"}, "expected i/n"),
+        ({"job": "1/2", "store": "milvus"}, "give --store milvus to ttft index merge"),
+        ({"uri": "m.db"}, "address of a Milvus"),
         ({"uri": "http://root:secret@host", "store": "milvus"}, "password"),
-        ({"uri": "milvus", "store": "milvus"}, "uri: milvus"),
+        ({"uri": "milvus", "store": "milvus"}, "uri is 'milvus'"),
         ({"factory": "IVF4,Flut"}, "could not parse"),
     ],
 )
