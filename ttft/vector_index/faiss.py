@@ -138,10 +138,10 @@ class FaissIndex:
 
     index    a Faiss index of inner products or L2; or an array (rows,d) of floats, which is searched exactly by inner
              product: rows should have length 1, so that this is the cosine
-    vectors  (rows,d): where the index holds only codes of them (PQ), or none that it gives back; in the order in which
-             they were added
-    Rows are numbered in the order in which they were added, also for an IndexIDMap; `labels` are its ids.
-    Raises ConfigError for something that is no index, an empty one, or vectors that are not its own.
+    vectors  (rows,d), in the order in which they were added: for an index that stores only codes of them (PQ) or cannot
+             return them
+    Rows are numbered in the order in which they were added, even for an IndexIDMap; `labels` gives its ids.
+    Raises ConfigError for something that is not an index, an empty one, or vectors of another shape.
     """
 
     def __init__(self, index: Any, vectors: Any = None) -> None:
