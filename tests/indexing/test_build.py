@@ -127,8 +127,8 @@ def test_progress_grows_and_notes_say_what_a_person_should_know(tmp_path, corpus
     index = build_index(
         odd, tmp_path / "i", **options, on_progress=seen.append, on_note=notes.append, problems=problems
     )
-    assert list(dict.fromkeys(p.stage for p in seen)) == ["embedding", "making the shards searchable"]
-    for stage in ("embedding", "making the shards searchable"):
+    assert list(dict.fromkeys(p.stage for p in seen)) == ["embedding", "building the search index"]
+    for stage in ("embedding", "building the search index"):
         done = [p.done for p in seen if p.stage == stage]
         assert done == sorted(done) and done[-1] == index.rows
     assert all(p.unit == "pieces" for p in seen) and seen[-1].total == index.rows and seen[0].total is None
@@ -156,7 +156,7 @@ def test_parts_merge_to_the_index_made_in_one_go(tmp_path, records, options):
     seen = []
     merged = merge_indexes([part.folder for part in parts], tmp_path / "m", on_progress=seen.append)
     assert files_of(tmp_path / "m") == files_of(tmp_path / "one")
-    assert [p.done for p in seen if p.stage == "taking shards"] == list(range(1, len(one.shards) + 1))
+    assert [p.done for p in seen if p.stage == "copying shards"] == list(range(1, len(one.shards) + 1))
     assert merge_indexes([str(part.folder) for part in parts], str(tmp_path / "m")).manifest == merged.manifest
     empty = build_index(["one piece"], tmp_path / "e", **options, job="2/2")
     assert empty.rows == 0 and empty.search(np.ones((1, 24)), 3)[1].shape == (1, 0)
@@ -196,7 +196,7 @@ def test_wrong_sources_are_named(tmp_path, options):
         ({"dtype": "float64"}, "dtype is 'float64'"),
         ({"store": "redis"}, "store is 'redis'"),
         ({"job": "3"}, "expected i/n"),
-        ({"job": "1/2", "store": "milvus"}, "give --store milvus to ttft index merge"),
+        ({"job": "1/2", "store": "milvus"}, "not searchable yet"),
         ({"uri": "m.db"}, "address of a Milvus"),
         ({"uri": "http://root:secret@host", "store": "milvus"}, "password"),
         ({"uri": "milvus", "store": "milvus"}, "uri is 'milvus'"),
