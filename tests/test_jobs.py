@@ -24,14 +24,14 @@ def test_a_stream_without_end_can_be_cut():
 
 @pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "1/0", "-1/4", "1/4/8", "a/b", " 1/4", "1/4\n", "1.5/4"])
 def test_what_is_no_job_is_refused(text):
-    with pytest.raises(ValueError, match="write i/n"):
+    with pytest.raises(ValueError, match="expected i/n"):
         Job.parse(text)
 
 
 def test_an_option_is_checked_and_written_in_one_way():
     given = ["index=i", "out=o"]
     assert FinetuneEvalConfig.build(sets=[*given, "job=03/08"]).job == "3/8"
-    with pytest.raises(ConfigError, match=r"--set: job: write i/n, .* \(got '9/8'\)"):
+    with pytest.raises(ConfigError, match=r"--set: job: expected i/n, .* \(got '9/8'\)"):
         FinetuneEvalConfig.build(sets=[*given, "job=9/8"])
 
 

@@ -1,8 +1,8 @@
-"""The settings that hold where the user says nothing: read by the configurations, `Retriever` and `Tuner` alike.
+"""Default settings, shared by the configurations, `Retriever` and `Tuner`.
 
-SIFT's lambda belongs to an embedder's geometry, learning rate and method to a model: the papers' values fit theirs
-(RoBERTa-large fine-tuned on the Pile; GPT-2). The evidence for the values that were chosen here, measured on validation
-prompts that are never reported, stands in ttft/assets/embedded-lm/MODEL_CARD.md.
+SIFT's lambda depends on the geometry of an embedder, and learning rate and method depend on a model: the papers' values
+fit theirs (RoBERTa-large fine-tuned on the Pile; GPT-2). The values chosen here were measured on validation prompts
+that are never reported; see ttft/assets/embedded-lm/MODEL_CARD.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def lambda_for(embedder: str | None) -> float:
 Method = Literal["lora", "full", "in-context"]
 
 METHOD: Method = "lora"
-# 5e-5 is the papers' rate for full fine-tuning; ten times that for LoRA is a common choice and ours, not a paper's
+# 5e-5 is the papers' rate for full fine-tuning; ten times that for LoRA is a common choice, not from a paper
 LEARNING_RATE = {"full": 5e-5, "lora": 5e-4}
 RANK = 16
 LONGEST_WINDOW = 2048  # tokens; see window_for
@@ -49,11 +49,11 @@ LONGEST_WINDOW = 2048  # tokens; see window_for
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How the weights are trained. None: not a setting of this method.
+    """How the weights are trained. None: does not apply to this method.
 
     method     lora, full or in-context (which trains nothing)
     rank, rslora, vocabulary  see finetuning.lora.LoraLearner
-    lr, warm_down  Adam's learning rate, and that of a prompt's last step relative to its first
+    lr, warm_down  Adam's learning rate, and the learning rate of a prompt's last step relative to its first
     """
 
     method: str
@@ -67,7 +67,7 @@ class Training:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-# by model, the best way first, then the other
+# by model, the best method first
 VETTED_TRAINING: dict[str, tuple[Training, ...]] = {
     "embedded": (
         Training("lora", rank=32, rslora=False, vocabulary="lora", lr=2.5e-3, warm_down=0.1),
@@ -77,8 +77,8 @@ VETTED_TRAINING: dict[str, tuple[Training, ...]] = {
 
 
 def training_for(model: str, method: str | None = None, **asked: Any) -> Training:
-    """The settings for a model: as asked for, where that is not None, else as vetted for the model, else the general
-    ones. What is no setting of the method is ignored. Raises ConfigError for an unknown method."""
+    """The settings for a model: those in `asked` that are not None, else those vetted for the model, else the general
+    defaults. Settings that do not apply to the method are ignored. Raises ConfigError for an unknown method."""
     chosen = _vetted(model, method)
     given = {name: value for name, value in asked.items() if value is not None and getattr(chosen, name) is not None}
     return replace(chosen, **given)
@@ -98,7 +98,7 @@ def _vetted(model: str, method: str | None) -> Training:
 
 
 def named_model(name: str | Path) -> str:
-    """A model's name as the settings know it: "embedded" also for the folder of the model that ships."""
+    """A model's name in these tables: "embedded" also for the folder of the embedded model."""
     return "embedded" if str(Path(name)) == str(embedded_model_path()) else str(name)
 
 
@@ -148,4 +148,4 @@ SEED: Final = 0
 LEAST = {
     "piece_chars": 16, "max_line_bytes": 1024, "max_documents": 1, "batch_size": 1, "shard_rows": 1, "max_tokens": 8
 }  # fmt: skip
-"""The smallest values that make sense."""
+"""The smallest valid values."""

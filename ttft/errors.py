@@ -1,14 +1,14 @@
-"""Errors that people read: what is wrong, where, what exists instead, what to type.
+"""Errors for users: what is wrong and where, what exists instead, what to type.
 
-Raised by the layer that knows, printed in one place (cli.main), exit code 2. Everything else is a bug and keeps its
-traceback.
+Raised where the problem is found, printed in one place (cli.main) with exit code 2. Any other exception is a bug and
+keeps its traceback.
 """
 
 from __future__ import annotations
 
 
 class TtftError(Exception):
-    """A fault of the input or the surroundings that the user can mend.
+    """An error that the user can fix: bad input, or something missing on this machine.
 
     `message` says what is wrong and where; `hint` says what exists or what to type.
     """
@@ -20,16 +20,21 @@ class TtftError(Exception):
 
 
 class ConfigError(TtftError):
-    """A key or value of a configuration, or two that do not fit together."""
+    """An invalid option or argument, or several that cannot be combined."""
 
 
 class CorpusError(TtftError):
-    """A source of documents or prompts that cannot be read as asked."""
+    """A source of documents or prompts that cannot be read as requested."""
 
 
 class MissingArtifact(TtftError):
-    """A file, folder, model or package that should be there and is not."""
+    """A file, folder, model or package that is missing or damaged."""
 
 
 class DiskFull(TtftError):
-    """The device has no space left, or a quota or size limit is reached."""
+    """No space left on the device, or a quota or file size limit was reached."""
+
+
+def install_hint(extra: str) -> str:
+    """How to install an optional dependency group ("extra") of this package."""
+    return f"pip install 'ttft[{extra}]' (from a checkout: pip install '.[{extra}]')"

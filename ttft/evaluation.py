@@ -2,17 +2,18 @@
 
     BPB = sum of nats / (ln 2 * sum of UTF-8 bytes of exactly the scored text)
 
-Every token is predicted once. One prefix token (BOS where the tokenizer has one, else EOS) stands before the first;
-texts longer than the model's window roll over disjoint windows, of which the last is slid back to be full. This is the
-rolling log-likelihood of lm-evaluation-harness (lm_eval.utils.get_rolling_token_windows, context_len 1), and the tests
-hold it against that. Nothing is truncated.
+Every token is predicted once. One prefix token (BOS if the tokenizer has one, else EOS) precedes the first; texts
+longer than the model's window roll over disjoint windows, of which the last is slid back to be full. This is the
+rolling log-likelihood of lm-evaluation-harness (lm_eval.utils.get_rolling_token_windows, context_len 1), and tests
+compare the two. Nothing is truncated.
 
-In suffix scoring the prefix conditions and only the suffix is counted: the two are tokenised apart, so that the cut is
-at the same byte for every tokenizer, and the first window keeps as much of the prefix as fits, at least half a window.
+In suffix scoring the model is conditioned on the prefix and only the suffix is counted. The two are tokenised
+separately, so that the cut is at the same byte for every tokenizer, and the first window keeps as much of the prefix as
+fits, at least half a window.
 
-A context of other texts (the in-context baseline) stands in every window, after a prefix token of its own: were it only
-in the first, most of a long text would not see it. It may take the room that the text itself leaves, and at least half
-a window; a text that then needs more windows than without it sees less of itself. Its tokens are never counted.
+A context of other texts (the in-context baseline) is placed in every window, after its own prefix token: if it were
+only in the first, most of a long text would not see it. It may take the room that the text itself leaves, and at least
+half a window; a text that needs more windows because of it sees less of itself. Its tokens are never counted.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Score:
 class Encoded:
     """A text ready to be scored: ids with one prefix token in front; ids[start:] are scored, start >= 1.
 
-    context  ids of other texts, which stand after the prefix token of every window
+    context  ids of other texts, placed after the prefix token of every window
     """
 
     ids: list[int]
@@ -53,7 +54,7 @@ class Encoded:
 
 
 def prefix_token(tokenizer: Any) -> int:
-    """The token that stands before every text: BOS, else EOS. Raises ConfigError if the tokenizer has neither."""
+    """The token put before every text: BOS, else EOS. Raises ConfigError if the tokenizer has neither."""
     token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     if token is None:
         raise ConfigError("the tokenizer has neither a BOS nor an EOS token, so no text's first token can be scored")
@@ -95,7 +96,7 @@ def windows(length: int, start: int, window: int) -> Iterator[tuple[int, int, in
 
 
 def context_room(encoded: Encoded, window: int) -> int:
-    """How many tokens of context a window may hold beside this text: what the text leaves, at least half a window."""
+    """Number of context tokens that a window may hold with this text: the room it leaves, at least half a window."""
     return max(window - (len(encoded.ids) - 1), window // 2)
 
 
@@ -138,7 +139,7 @@ def split_prompt(text: str, fraction: float = 0.5) -> tuple[str, str]:
 def score(
     model: Any, encoded: Encoded, *, max_length: int | None = None, batch_size: int = 8, dtype: Any = None
 ) -> Score:
-    """Score one text under the model as it stands; `dtype` is the compute type (default: that of the weights).
+    """Score one text under the model; `dtype` is the compute type (default: that of the weights).
 
     A text's score does not depend on other texts: only its own windows share a batch.
     """

@@ -22,19 +22,19 @@ class Job:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The job that "i/n" names. Raises ValueError."""
+        """Parse "i/n". Raises ValueError."""
         numbers = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
         if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
-            raise ValueError("write i/n, job i of n with i from 1 to n, such as 3/8")
+            raise ValueError("expected i/n, job i of n with i from 1 to n, such as 3/8")
         return cls(int(numbers[1]), int(numbers[2]))
 
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"
 
     def of(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Items number i, i+n, i+2n, ... in their order: every item is in exactly one of the n jobs."""
+        """Items number i, i+n, i+2n, ..., in order: every item belongs to exactly one of the n jobs."""
         return islice(items, self.number - 1, None, self.total)
 
 
 JobText = Annotated[str, AfterValidator(lambda text: str(Job.parse(text)))]
-"""The type of an option --job: "i/n", checked, and written in one way only."""
+"""The type of the option --job: "i/n", validated and in canonical form."""

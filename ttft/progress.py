@@ -1,8 +1,8 @@
-"""How the library tells how far long work is: it calls a function of the caller's, and prints nothing itself.
+"""How the library reports progress: it calls functions that the caller passes in, and prints nothing itself.
 
-Functions that take long have two optional arguments: `on_progress`, called with a `Progress` whenever something was
-done, and `on_note`, called with a sentence that a person should read (an index that is unfinished, a prompt that was
-cut). Both do nothing by default.
+Functions that may take long have two optional arguments: `on_progress` is called with a `Progress` after each bit of
+work, and `on_note` with a sentence for the user (the index is incomplete, a prompt was truncated). By default both do
+nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 class Progress:
     """`done` of `total` units of one stage of the work.
 
-    stage   what is being done: "embedding", "fine-tuning"
-    unit    what is counted: "pieces", "steps"
-    total   None where nobody knows it yet
-    detail  what else is known at this moment, in words: "12 of 150 prompts"
+    stage   what is being done, such as "embedding" or "fine-tuning"
+    unit    what is counted, such as "pieces" or "steps"
+    total   None if it is not known yet
+    detail  more about the current state, such as "12 of 150 prompts"
     """
 
     stage: str
@@ -35,3 +35,8 @@ OnNote = Callable[[str], None]
 
 def ignore(_: Any) -> None:
     """The default of `on_progress` and `on_note`."""
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, for messages: "1 piece", "1,024 pieces". plural: if it is not noun + "s"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -1,4 +1,4 @@
-"""The records that pass between stages. Frozen; every one of them can be written as one line of JSON.
+"""The records that pass between stages. Frozen; each can be written as one line of JSON.
 
 corpus -> Document | Prompt;  selection -> Selection;  finetuning + evaluation -> Result.
 """
@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 class Document:
     """One piece of a corpus text: what is embedded, indexed and trained on.
 
-    `source` is "file:line" (or "file", or "dataset:row"); `piece` counts the cuts of one text from 0.
-    The pieces of a text, joined in order, are the text.
+    `source` is "file:line" (or "file", or "dataset:row"); `piece` numbers the pieces of one text from 0.
+    Joined in order, the pieces of a text are exactly that text.
     """
 
     text: str
@@ -25,13 +25,14 @@ class Document:
 
     @property
     def digest(self) -> bytes:
-        """What equal texts share: 16 bytes of BLAKE2b. Among 210 million differing texts two are alike with 1e-22."""
+        """16 bytes of BLAKE2b of the text, for finding exact duplicates. The probability of any collision among 210
+        million different texts is about 1e-22."""
         return hashlib.blake2b(self.text.encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A text to be answered or scored. `id` is unique within a run and is the key by which a run resumes."""
+    """A text to answer or score. `id` is unique within a run; a resumed run skips the ids that have results."""
 
     id: str
     text: str
@@ -40,16 +41,17 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What was chosen for one prompt, in training order.
+    """The texts selected for one prompt, in training order.
 
     ids            row numbers in the index, repeats allowed
     scores         the strategy's own score of each pick (cosine for nearest, variance reduction for SIFT)
-    cosines        cosine of each pick to the prompt (its largest, where the prompt has several vectors)
+    cosines        cosine of each pick to the prompt (the largest, if the prompt has several vectors)
     sigma          posterior standard deviation of the prompt after 0..n picks; sigma[0] before any
-    stopped_because  "n" (all asked for were taken), "uncertainty" (the adaptive rule), "pool" (nothing left)
+    stopped_because  "n" (all n were selected), "uncertainty" (the adaptive rule), "gain" (the calibrated rule),
+                   "budget" (cut by --budget-steps), "pool" (nothing left)
     seconds        by stage: embed, search, select
-    pool           what there was to choose from: rows, and how many of them are copies of another or near to one
-                   (cosine 0.95); {} where that was the whole index
+    pool           size and redundancy of the pool: rows, copies of another row, and near copies (cosine >= 0.95); {} if
+                   the pool was the whole index
     """
 
     prompt_id: str
@@ -75,9 +77,9 @@ class Result:
     steps[i] gradient steps (in-context: with steps[i] texts before it); steps[0] is 0, the base model. bytes and tokens
     are those of exactly the scored text.
     kept is "tuned" or "base": which model answers (without a guard: "tuned" whenever steps[-1] > 0).
-    guard  with --guard and --mix: scale (of the update, 0 is the base), known (nats of the known text by scale) and
-    tuned_nats (of the scored text under the whole update); with a scale between 0 and 1 nats[-1] is at that scale
-    failed says why the base answers where a loss or a score was not finite; "" where nothing failed.
+    guard  with --guard or --mix: scale (of the update; 0 is the base), known (nats of the known text by scale) and
+    tuned_nats (of the scored text under the full update); with a scale between 0 and 1, nats[-1] is at that scale
+    failed says why the base model answers, if a loss or score was not finite; else "".
     """
 
     prompt_id: str
@@ -109,17 +111,16 @@ class Result:
     def final_nats(self) -> float:
         """Nats of the scored text under the model that answers: nats[0] where `kept` is "base", else nats[-1].
 
-        With a guard that is what the user gets: the base where the guard kept it, and where it kept a share of the
-        update, the nats under that share.
+        With a guard this is what the user gets: the base if the guard kept it, or the scaled update.
         """
         return self.nats[0] if self.kept == "base" else self.nats[-1]
 
     @property
     def tuned_nats(self) -> float:
-        """Nats of the scored text under the whole update at the last scored step, whatever a guard made of it.
+        """Nats of the scored text under the full update at the last scored step, whatever a guard decided.
 
-        nats[-1], but guard["tuned_nats"] where a guard has judged: there nats[-1] may be under a share of the update.
-        Without a step these are the nats of the base model.
+        nats[-1], or with a guard guard["tuned_nats"], since nats[-1] may then be under a scaled update. Without any
+        step these are the nats of the base model.
         """
         return self.guard.get("tuned_nats", self.nats[-1])
 

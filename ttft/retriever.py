@@ -1,10 +1,10 @@
-"""Index + selection in one call: what replaces a nearest-neighbour search.
+"""Index + selection in one call: a drop-in replacement for nearest-neighbour search.
 
     Retriever("runs/my-index").search(query_vectors, N=20, K=200)
 
-The K nearest rows to the query are the pool (for the uniform baseline: K rows drawn at random), a strategy chooses N of
-them. The signatures are those of activeft's Retriever. Nothing is remembered between two calls, so one Retriever may be
-used from many threads; rows come back in the order of the queries.
+The K rows nearest to the query are the pool (for the uniform baseline: K rows drawn at random), and a strategy selects
+N of them. The signatures are those of activeft's Retriever. Calls keep no state, so one Retriever may be used from many
+threads; rows come back in the order of the queries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ttft.selection.stopping import Stop, UncertaintyRule
 from ttft.vector_index.faiss import FaissIndex
 from ttft.vector_index.shards import VectorIndex, open_vector_index
 
-TOGETHER = 64  # prompts whose pools are in memory at a time: more is not faster
+TOGETHER = 64  # prompts whose pools are in memory at the same time: more is not faster
 
 
 class RetrievalTime(NamedTuple):
@@ -43,10 +43,10 @@ class RetrievalTime(NamedTuple):
 
 @dataclass(frozen=True)
 class Choice:
-    """Rows of the index in training order, with what is known of them; see records.Selection for the fields.
+    """The selected rows of the index, in training order; see records.Selection for the fields.
 
-    pool (K,): the rows there were to choose from, ascending; None where it was the whole index. lambda_ is the one
-    used. Of an IndexIDMap, ids and pool are its ids."""
+    pool (K,): the candidate rows, ascending; None if it was the whole index. lambda_: the value that was used. For a
+    faiss.IndexIDMap, ids and pool hold its ids."""
 
     ids: np.ndarray
     scores: np.ndarray
@@ -60,23 +60,22 @@ class Choice:
 
 
 class Retriever:
-    """An opened index with a way to choose from it.
+    """An opened index and a strategy to select rows from it.
 
-    index      folder of an index of ttft, an opened VectorIndex, any Faiss index object (inner product or L2), or an
-               array (rows,d) of unit vectors, which is searched exactly. Indices that are returned are row numbers; of
-               a faiss.IndexIDMap they are its ids, as index.search gives them
-    lambda_    SIFT's noise, also for the sigma that is reported for the other strategies; "auto": from each pool.
-               Default: as vetted for the index's embedder (defaults.py), else, and where the embedder is not known, the
-               paper's 0.01
-    alpha      adaptive rule of the paper: stop when sigma_n > 1/(alpha n); None takes all n. Only with "sift".
+    index      index folder of ttft, an opened VectorIndex, any Faiss index object (inner product or L2), or an array
+               (rows,d) of unit vectors, which is searched exactly. Returned indices are row numbers; for a
+               faiss.IndexIDMap they are its ids, as returned by index.search
+    lambda_    SIFT's noise, also used for the reported sigma of the other strategies; "auto": estimated from each pool.
+               Default: the value vetted for the index's embedder (defaults.py), else the paper's 0.01
+    alpha      the paper's adaptive rule: stop when sigma_n > 1/(alpha n); None selects all n. Only with "sift".
     strategy   one of selection.STRATEGIES
-    stop       another rule than alpha's (selection.stopping.Stop). Only with "sift".
-    relevance  of "mmr": 1 is nearest neighbours, 0 diversity alone
-    vectors    (rows,d): the exact vectors of a Faiss index that has only compressed ones (PQ) or gives none back, in
-               the order in which they were added
+    stop       a stopping rule other than alpha's (selection.stopping.Stop). Only with "sift".
+    relevance  with "mmr": 1 is nearest neighbours, 0 only diversity
+    vectors    (rows,d): the exact vectors, in the order in which they were added, for a Faiss index that stores only
+               compressed ones (PQ) or cannot return them
     seed       of the uniform strategy's draws, together with the call's `key`
-    Raises ConfigError for an unknown strategy or a rule that does not go with it, or for what is no index;
-    MissingArtifact for a folder without one.
+    Raises ConfigError for an unknown strategy, a stopping rule that does not apply to it, or something that is not an
+    index; MissingArtifact for a folder without an index.
     """
 
     def __init__(
@@ -87,13 +86,13 @@ class Retriever:
         if strategy not in STRATEGIES:
             raise ConfigError(f"unknown strategy {strategy!r}", "strategies: " + ", ".join(STRATEGIES))
         if alpha is not None and stop is not None:
-            raise ConfigError("alpha is a rule of its own: give alpha or stop, not both")
+            raise ConfigError("alpha and stop are both stopping rules: give one of them, not both")
         if strategy != "sift" and (alpha is not None or stop is not None):
-            raise ConfigError(f"stopping rules are SIFT's, not {strategy!r}'s", "leave --alpha and --stop out")
+            raise ConfigError(f"stopping rules only apply to SIFT, not to {strategy!r}", "leave --alpha and --stop out")
         if isinstance(index, str | Path):
             index = open_vector_index(index)
         if isinstance(index, VectorIndex) and vectors is not None:
-            raise ConfigError("an index of ttft has its own vectors", "leave vectors out")
+            raise ConfigError("an index of ttft already contains its own vectors", "leave vectors out")
         self.index = index if isinstance(index, VectorIndex) else FaissIndex(index, vectors)
         if lambda_ is None:
             lambda_ = defaults.lambda_for(index.manifest.embedder.name if isinstance(index, VectorIndex) else None)
@@ -103,14 +102,14 @@ class Retriever:
     def search(
         self, query: np.ndarray, N: int, K: int | None = defaults.K, mean_pooling: bool = False, threads: int = 1
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, RetrievalTime]:
-        """Choose N rows for query (d,) or (m,d): values (N,), indices (N,), embeddings (N,d), seconds.
+        """Select N rows for query (d,) or (m,d): values (N,), indices (N,), embeddings (N,d), seconds.
 
-        K             nearest rows to choose from, at least 1; None: the whole index
-        mean_pooling  the mean of the m vectors is the query; otherwise each is one, and their variances are summed
-        threads       used only by K=None; `batch_search` has work for more
-        values are the strategy's scores (SIFT: by how much each pick lowers the variance). Fewer than N rows where a
-        rule stopped, or where nothing was left to take. Raises ConfigError for an N or K that is too small, ValueError
-        for vectors of another dimension than the index's.
+        K             size of the pool of nearest rows, at least 1; None: the whole index
+        mean_pooling  use the mean of the m vectors as the query; otherwise each is a query, and variances are summed
+        threads       only used with K=None; `batch_search` makes use of more threads
+        values are the strategy's scores (SIFT: the decrease in variance by each pick). There are fewer than N rows if a
+        stopping rule ended the selection or the pool was used up. Raises ConfigError for an N or K that is too small,
+        ValueError for vectors of the wrong dimension.
         """
         choice = self.choose(self._query(query, mean_pooling), n=N, k=K, threads=threads)
         times = RetrievalTime(choice.seconds["search"], choice.seconds["select"])
@@ -124,10 +123,10 @@ class Retriever:
         mean_pooling: bool = False,
         threads: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, RetrievalTime]:
-        """`search` for queries (B,d) or (B,m,d): values (B,N), indices (B,N), embeddings (B,N,d), seconds in all.
+        """`search` for queries (B,d) or (B,m,d): values (B,N), indices (B,N), embeddings (B,N,d), total seconds.
 
-        Row i belongs to query i, whatever `threads` (default: all cores). A row that ends before N is filled with
-        index -1, value NaN and zeros.
+        Row i belongs to query i, whatever `threads` is (default: all cores). Rows with fewer than N picks are padded
+        with index -1, value NaN and embedding 0.
         """
         _check_counts(N, K)
         choices = self.choose_batch([self._query(q, mean_pooling) for q in queries], n=N, k=K, threads=threads)
@@ -144,10 +143,9 @@ class Retriever:
     def choose(
         self, query: np.ndarray, n: int, k: int | None = defaults.K, key: int = 0, threads: int | None = None
     ) -> Choice:
-        """Choose at most n rows for query vectors (d,) or (m,d) out of a pool of k. `key` varies the uniform draw.
+        """Select at most n rows for query vectors (d,) or (m,d) from a pool of k. `key` varies the uniform draw.
 
-        Raises ConfigError for an n or k that is too small, ValueError for vectors of another dimension than the
-        index's.
+        Raises ConfigError for an n or k that is too small, ValueError for vectors of the wrong dimension.
         """
         _check_counts(n, k)
         query = self._query(query)
@@ -155,7 +153,7 @@ class Retriever:
             return self._choose_from_all(query, n, threads)
         started = time.perf_counter()
         rng = np.random.default_rng([self.seed, key])
-        if k is None and self.strategy == "nearest":  # the nearest of all rows to the sum: what it ranks by
+        if k is None and self.strategy == "nearest":  # it ranks rows by their product with the sum of the queries
             (ids,) = self._pools([query.sum(0, keepdims=True)], max(n, 1), [rng])
         else:
             (ids,) = self._pools([query], k, [rng])
@@ -172,9 +170,9 @@ class Retriever:
         self, queries: Sequence[np.ndarray], n: int, k: int | None = defaults.K, keys: Sequence[int] | None = None,
         threads: int | None = None,
     ) -> list[Choice]:  # fmt: skip
-        """`choose` for many prompts, each (d,) or (m,d): one search for all, SIFT for all at once; in their order.
+        """`choose` for many prompts, each (d,) or (m,d), with one search and one batched SIFT for all; in their order.
 
-        The search goes another way through BLAS than one query alone: where two rows are equally near to 1e-6, the
+        BLAS rounds a batch of queries differently from a single one: if two rows are equally near to within 1e-6, the
         last of the k may be the other one.
         """
         _check_counts(n, k)
@@ -199,7 +197,7 @@ class Retriever:
     def _choose_alike(
         self, ids: list[np.ndarray], queries: list[np.ndarray], n: int, searched: float, threads: int | None
     ) -> list[Choice]:
-        """SIFT for prompts whose pools have one size and that have equally many vectors; searched: seconds of each."""
+        """SIFT for prompts with the same pool size and number of vectors; searched: seconds of search per prompt."""
         started = time.perf_counter()
         pools = self.index.vectors(np.concatenate(ids)).reshape(len(ids), -1, self.index.dimension)
         read = (time.perf_counter() - started) / len(ids)
@@ -212,7 +210,7 @@ class Retriever:
         query = np.atleast_2d(np.asarray(query, dtype=np.float32))
         if query.ndim != 2 or query.shape[1] != self.index.dimension:
             raise ValueError(
-                f"query {query.shape}: (d,) or (m,d) expected, with the index's d = {self.index.dimension}"
+                f"query {query.shape}: expected (d,) or (m,d) with d = {self.index.dimension}, as in the index"
             )
         return query.mean(0, keepdims=True) if mean_pooling else query
 
@@ -220,8 +218,8 @@ class Retriever:
         return spectral_lambda(pool) if self.lambda_ == "auto" else self.lambda_
 
     def _pools(self, queries: Sequence[np.ndarray], k: int | None, rngs: Sequence[Any]) -> list[np.ndarray]:
-        """Of each query the rows of its pool, ascending, so that of equal rows the first is the first of the index: the
-        k best over all its vectors, or k random rows for the uniform baseline."""
+        """The pool of each query: its k best rows over all its vectors, or k random rows for the uniform baseline.
+        Ascending, so that ties are resolved in index order."""
         rows = self.index.rows
         k = rows if k is None else min(k, rows)
         if self.strategy == "uniform":
@@ -246,7 +244,7 @@ class Retriever:
         blocks = self.index.vector_blocks()
         lambda_ = self.lambda_
         if lambda_ == "auto":
-            raise ConfigError('lambda_="auto" is a rule for a pool', "give K, or a number for lambda_")
+            raise ConfigError('lambda_="auto" is estimated from a pool', "give K, or a number for lambda_")
         picks = sift_whole(blocks, query, n, lambda_=lambda_, stop=self.stop, threads=threads)
         vectors = self.index.vectors(picks.order)
         seconds = {"search": 0.0, "select": time.perf_counter() - started}
@@ -255,13 +253,13 @@ class Retriever:
 
 def _check_counts(n: int, k: int | None) -> None:
     if n < 0:
-        raise ConfigError(f"N is {n}", "N texts are chosen: 0 or more")
+        raise ConfigError(f"N is {n}", "N, the number of texts to select, must be at least 0")
     if k is not None and k < 1:
-        raise ConfigError(f"K is {k}", "K rows are there to choose from: at least 1, or None for the whole index")
+        raise ConfigError(f"K is {k}", "K, the size of the pool, must be at least 1, or None for the whole index")
 
 
 def _best(scores: np.ndarray, ids: np.ndarray, k: int) -> np.ndarray:
-    """Rows, ascending, of the k best of scores (m,k) with ids (m,k): a row counts by its best score; -1 is no row."""
+    """The k best rows, ascending, of scores (m,k) with ids (m,k): a row counts by its best score; id -1 is ignored."""
     if len(ids) == 1:
         return np.sort(ids[0][ids[0] >= 0])
     flat_scores, flat_ids = scores[ids >= 0], ids[ids >= 0]

@@ -1,10 +1,10 @@
-"""Names of all files of an index or a run, and the ways to write them so that a kill at any moment leaves them valid.
+"""The names of all files of an index or a run, and how to write them so that they stay valid if the process is killed.
 
 Index folder: manifest.json, shard-00000/{documents.arrow, vectors.npy, index.faiss}, problems-0.jsonl, provenance.json
 Run folder:   results.jsonl, selections.jsonl, config.yaml, provenance.json
 
-JSON-lines files are append-only, one record a line, flushed and fsynced; a line that a kill cut short is removed when
-the file is next opened for writing. Whole files are written beside their place and renamed.
+JSON-lines files are append-only, one record per line, flushed and fsynced; an incomplete last line is removed when the
+file is next opened for writing. Other files are written to a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def shard_name(number: int) -> str:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a full disk, a quota or a read-only place into an error that says what to do."""
+    """Turn a full disk, an exceeded quota or missing write permission into an error that says what to do."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             raise DiskFull(
                 f"no space left while writing {path}",
-                "what was written before is valid: make space and run the same command again",
+                "the files written so far are valid: free some space and run the same command again",
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise TtftError(f"cannot write {path}: {error.strerror}", "choose another --out") from error
@@ -73,12 +73,12 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep two writers of one folder apart; the lock goes with the process, however it ends."""
+    """Allow one writer per folder. The lock is released when the process ends, however it ends."""
     import fcntl
 
     make_folder(folder)
     with writing(folder / LOCK):
-        handle = open(folder / LOCK, "w")  # noqa: SIM115 - closed below; errors of the body are not the lock's
+        handle = open(folder / LOCK, "w")  # noqa: SIM115 - closed below; `writing` must not see errors of the body
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +96,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file atomically: it is there in full or not at all."""
     part = path.with_name(path.name + ".part")
     try:
         with writing(path):
@@ -115,7 +115,7 @@ def write_json(path: Path, value: dict) -> None:
 
 
 def sealed(value: dict) -> dict:
-    """The value with the hash of all its rest under "sha256", so that a changed byte of its file is noticed."""
+    """The value with a hash of all its other keys under "sha256", so that any change to its file is detected."""
     rest = {key: part for key, part in value.items() if key != "sha256"}
     return rest | {"sha256": sha256_text(json.dumps(rest, sort_keys=True))}
 
@@ -133,7 +133,7 @@ def sha256_text(text: str) -> str:
 
 
 class JsonLines:
-    """An append-only file of JSON records. Opening it removes a last line that was cut short by a kill."""
+    """An append-only file of JSON records. Opening it removes an incomplete last line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -155,7 +155,7 @@ class JsonLines:
         try:
             with writing(self.path):
                 rest = memoryview(line)
-                while rest:  # unbuffered, so that nothing of a line that failed is left to be written later
+                while rest:  # unbuffered, so that no part of a failed line is written later
                     rest = rest[self._handle.write(rest) :]
                 os.fsync(self._handle.fileno())
         except DiskFull:
@@ -173,7 +173,7 @@ class JsonLines:
 
 
 def read_lines(path: Path) -> list[dict]:
-    """All whole records of a JSON-lines file; a last line without its newline is not one. [] if there is no file."""
+    """All complete records of a JSON-lines file; a last line without a newline is ignored. [] if there is no file."""
     if not path.exists():
         return []
     records = []
@@ -182,14 +182,14 @@ def read_lines(path: Path) -> list[dict]:
             records.append(json.loads(line))
         except ValueError as error:
             raise TtftError(
-                f"{path}:{number} is not JSON: {error}", "the file was changed by hand or damaged"
+                f"{path}:{number} is not JSON: {error}", "the file was edited by hand or is damaged"
             ) from None
     return records
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
-    """The records of a JSON-lines file as Results or Selections; [] if there is no file. Raises TtftError that names
-    file and line."""
+    """The records of a JSON-lines file as Results or Selections; [] if there is no file. Raises TtftError naming file
+    and line."""
     records = []
     for number, line in enumerate(read_lines(path), 1):
         try:
@@ -197,7 +197,7 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
         except TypeError as error:
             raise TtftError(
                 f"{path}:{number} is not a {kind.__name__} record: {error}",
-                "the file was changed by hand, or written by another version of ttft",
+                "the file was edited by hand, or written by another version of ttft",
             ) from None
     return records
 
@@ -206,16 +206,16 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
 
 
 def claim_run(folder: Path, config: dict) -> None:
-    """Write config.yaml into a new run folder, or check that the folder belongs to this very configuration.
+    """Write config.yaml into a new run folder, or check that the folder belongs to exactly this configuration.
 
-    Raises ConfigError that names the keys that differ: results of two configurations never share a folder.
+    Raises ConfigError naming the keys that differ: results of two configurations never share a folder.
     """
     import yaml
 
     path = folder / CONFIG
     if not path.exists():
         if (folder / RESULTS).exists() or (folder / MANIFEST).exists():
-            raise ConfigError(f"{folder} holds other files of ttft and no {CONFIG}", "choose another --out")
+            raise ConfigError(f"{folder} holds other files of ttft but no {CONFIG}", "choose another --out")
         write_whole(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
         return
     try:
@@ -225,13 +225,13 @@ def claim_run(folder: Path, config: dict) -> None:
     changed = differences(there, config)
     if changed:
         raise ConfigError(
-            f"{folder} holds a run of another configuration: " + "; ".join(changed),
-            "choose another --out, or repeat the first command to go on with it",
+            f"{folder} holds a run with a different configuration: " + "; ".join(changed),
+            "choose another --out, or run the original command again to resume that run",
         )
 
 
 def differences(there: dict, asked: dict) -> list[str]:
-    """The keys of two resolved configurations that differ, as 'key is A, asked for B'."""
+    """The keys in which two resolved configurations differ, as 'key is A, asked for B'."""
     there = there if isinstance(there, dict) else {}
     keys = list(dict.fromkeys([*there, *asked]))
     return [f"{k} is {there.get(k)!r}, asked for {asked.get(k)!r}" for k in keys if there.get(k) != asked.get(k)]
@@ -243,7 +243,7 @@ PACKAGES = ("ttft", "torch", "transformers", "datasets", "faiss-cpu", "faiss-gpu
 
 
 def provenance(seed: int, facts: dict) -> dict:
-    """Where a run came from: versions, commit, seed, host facts and the start time (UTC)."""
+    """How a run was made: versions, commit, seed, facts about the host, and the start time (UTC)."""
     versions = {}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -259,13 +259,13 @@ def provenance(seed: int, facts: dict) -> dict:
 
 
 def _program() -> str:
-    """ "ttft" for the command, however it was started; else the script that called the library."""
+    """ "ttft" for the command, however it was started; otherwise the script that called the library."""
     program = sys.argv[0] if sys.argv else ""
     return "ttft" if Path(program).name in ("ttft", "__main__.py", "") else program
 
 
 def commit() -> str | None:
-    """Commit of the source tree ttft runs from, with '+changes' if it differs; None outside a checkout."""
+    """The commit of the checkout that ttft runs from, with '+changes' if there are any; None outside a checkout."""
     here = Path(__file__).parent
     try:
         run = lambda *a: subprocess.run(  # noqa: E731
@@ -279,14 +279,14 @@ def commit() -> str | None:
 
 
 def record_provenance(folder: Path, entry: dict) -> None:
-    """Add one start of the command to provenance.json: {"starts": [...]}; a resumed run has several."""
+    """Add a start of the command to provenance.json: {"starts": [...]}; a resumed run has several."""
     path = folder / PROVENANCE
     starts = json.loads(path.read_text())["starts"] if path.exists() else []
     write_json(path, sealed({"starts": [*starts, entry]}))
 
 
 def finish_provenance(folder: Path, seconds: float, done: int) -> None:
-    """Add to the last start how long it took and how many records it wrote."""
+    """Record for the last start how long it took and how many records it wrote."""
     path = folder / PROVENANCE
     value = json.loads(path.read_text())
     value["starts"][-1] |= {"seconds": round(seconds, 3), "records_written": done}
@@ -294,6 +294,6 @@ def finish_provenance(folder: Path, seconds: float, done: int) -> None:
 
 
 def missing(prompt_ids: Iterable[str], done: Iterable[str]) -> list[str]:
-    """The ids not done yet, in order."""
+    """The ids that are not done yet, in order."""
     known = set(done)
     return [i for i in prompt_ids if i not in known]

@@ -1,4 +1,4 @@
-"""What the machine is and how it is used: device, compute dtype, threads, seed, timers that wait for the device."""
+"""The machine and how it is used: device, compute dtype, threads, memory, seed, timers that synchronise the device."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ttft.errors import ConfigError
 
 
 def setup(seed: int, threads: int | None = None) -> None:
-    """Seed torch and set one number of OpenMP threads for torch and faiss alike, once, at the start of a command.
+    """Seed torch and set the number of OpenMP threads of torch and faiss. Called once, at the start of a command.
 
-    Both libraries bring their own OpenMP; left alone each takes every core and they fight over them. numpy's products
-    are small here and get one thread: where another process has the second core, waiting for it costs more than all
-    the rest. What is worth several threads asks for them (`thread_pool`).
+    Each library brings its own OpenMP and by default uses every core, so that they compete. numpy's matrix products are
+    small here and get one thread: if another process holds the second core, waiting for it costs more than it saves.
+    Code that gains from several threads asks for them (`thread_pool`).
     """
     import torch
 
     torch.manual_seed(seed)
-    # the same run twice gives the same bits: cuBLAS must be told so before it starts, other kernels by torch's switch
+    # runs are reproducible to the last bit: cuBLAS needs this variable before it starts, other kernels torch's switch
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if torch.cuda.is_available():
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -42,13 +42,13 @@ def setup(seed: int, threads: int | None = None) -> None:
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """Number of processor cores this process may use."""
     return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
 
 
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Matrix products of numpy inside take one core each. The limit holds for the process; the last user lifts it."""
+    """Limit numpy's matrix products to one core each. The limit is process-wide; the last user to leave lifts it."""
     with _blas.lock:
         _blas.users += 1
         if _blas.users == 1:
@@ -64,16 +64,16 @@ def one_blas_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def thread_pool(threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """A pool of `threads` threads (default: all cores) whose matrix products take one core each.
+    """A pool of `threads` threads (default: all cores) whose matrix products use one core each.
 
-    Left alone, every product in every thread would be cut up again by BLAS for all cores.
+    Otherwise BLAS would split every product in every thread over all cores again.
     """
     with one_blas_thread(), ThreadPoolExecutor(threads or cores()) as pool:
         yield pool
 
 
 class _Blas:
-    """Who needs one-threaded matrix products right now; the one thing of this module that outlives a call."""
+    """Counts the users of `one_blas_thread`: the only state of this module that outlives a call."""
 
     def __init__(self) -> None:
         self.lock, self.users = threading.Lock(), 0
@@ -83,18 +83,18 @@ class _Blas:
     def controller(self) -> Any:
         import threadpoolctl
 
-        return threadpoolctl.ThreadpoolController()  # looks through all loaded libraries: some milliseconds, once
+        return threadpoolctl.ThreadpoolController()  # scans all loaded libraries: some milliseconds, once
 
 
 _blas = _Blas()
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep large blocks that are freed, for the next step or batch to use again.
+    """Make the C library keep large freed blocks for the next step or batch.
 
-    Left alone glibc gives every large block back to the system and gets it anew, zeroed page by page: on a CPU a
-    quarter of a training step's time, and an eighth of an embedding's. For the whole process; does nothing where there
-    is no glibc.
+    By default glibc returns every large block to the system and requests it again, zeroed page by page: on a CPU this
+    takes a quarter of the time of a training step and an eighth of the time of embedding. Process-wide; no effect
+    without glibc.
     """
     trim_threshold, mmap_threshold, most = -1, -3, (1 << 31) - 1
     with contextlib.suppress(OSError, AttributeError):
@@ -106,7 +106,7 @@ def keep_freed_memory() -> None:
 
 
 def free_memory(device: str) -> int:
-    """Bytes that can still be had on the device, as the system says; 4 GiB where it does not say."""
+    """Free memory of the device in bytes as reported by the system; 4 GiB if it is not reported."""
     import torch
 
     if device.startswith("cuda"):
@@ -119,7 +119,7 @@ def free_memory(device: str) -> int:
 
 
 def quiet_libraries() -> None:
-    """Keep transformers' and datasets' notices off the terminal; errors still reach it."""
+    """Keep notices and progress bars of transformers and datasets off the terminal; errors are still shown."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import transformers
@@ -130,7 +130,7 @@ def quiet_libraries() -> None:
 
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Inside, transformers writes neither notices nor progress bars; afterwards it does as before."""
+    """Silence notices and progress bars of transformers in a block, and restore the caller's settings afterwards."""
     from transformers import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -145,7 +145,7 @@ def quiet_loading() -> Iterator[None]:
 
 
 def pick_device(name: str) -> str:
-    """'auto' -> cuda where there is one, else cpu; anything else is checked. Raises ConfigError."""
+    """'auto' -> cuda if available, else cpu; any other name is checked. Raises ConfigError."""
     import torch
 
     if name == "auto":
@@ -154,14 +154,14 @@ def pick_device(name: str) -> str:
     if kind not in ("cpu", "cuda", "mps"):
         raise ConfigError(f"unknown device {name!r}", "devices: auto, cpu, cuda, cuda:0, mps")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r} asked for, but this torch sees no CUDA device", "use --device cpu")
+        raise ConfigError(f"device {name!r}: this installation of torch finds no CUDA device", "use --device cpu")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(f"device {name!r} asked for, but this torch sees no Apple GPU", "use --device cpu")
+        raise ConfigError(f"device {name!r}: this installation of torch finds no Apple GPU", "use --device cpu")
     return name
 
 
 def has_bf16(device: str) -> bool:
-    """Whether bf16 matrix products run in hardware (elsewhere they are slower than fp32)."""
+    """Whether the hardware supports bf16 matrix products (emulated ones are slower than fp32)."""
     import torch
 
     if device.startswith("cuda"):
@@ -172,9 +172,9 @@ def has_bf16(device: str) -> bool:
 
 
 def pick_dtype(name: str, device: str) -> Any:
-    """'auto' -> torch.bfloat16 where the hardware has it, else torch.float32; or the dtype of that name.
+    """'auto' -> torch.bfloat16 if the hardware supports it, else torch.float32; or the dtype of that name.
 
-    Raises ConfigError for another name.
+    Raises ConfigError for an unknown name.
     """
     import torch
 
@@ -187,7 +187,7 @@ def pick_dtype(name: str, device: str) -> Any:
 
 
 def autocast(device_type: str, dtype: Any) -> contextlib.AbstractContextManager:
-    """A context that computes in `dtype` (bf16); nothing for None and float32."""
+    """A context that computes in `dtype` (bf16); a null context for None and float32."""
     import torch
 
     return contextlib.nullcontext() if dtype in (None, torch.float32) else torch.autocast(device_type, dtype)
@@ -203,7 +203,7 @@ def synchronize(device: str) -> None:
 
 
 class Timer:
-    """Seconds by stage; the device's queue is drained before and after, so that its work falls into its own stage."""
+    """Seconds by stage; the device is synchronised before and after, so that its work counts for the right stage."""
 
     def __init__(self, device: str) -> None:
         self.device = device

@@ -109,9 +109,9 @@ def test_killed_while_inserting_it_goes_on(tmp_path, run_ttft, encoder_folder, c
         (["--store", "milvus", "--uri", "http://127.0.0.1:1"], "Milvus at http://127.0.0.1:1"),
         (["--store", "milvus", "--uri", "milvus"], "give a file NAME.db, or an address"),
         (["--store", "milvus", "--uri", "http://root:secret@host:19530"], "MILVUS_TOKEN"),
-        (["--uri", "http://127.0.0.1:1"], "give --store milvus too"),
+        (["--uri", "http://127.0.0.1:1"], "add --store milvus"),
         (["--store", "milvus", "--job", "1/2"], "give --store milvus to ttft index merge"),
-        (["--store", "milvus", "--factory", "IVF64,PQ8"], "there are: Flat, IVF1024,Flat"),
+        (["--store", "milvus", "--factory", "IVF64,PQ8"], "supported: Flat, IVF1024,Flat"),
         (["--store", "milvus", "--set", "collection=a-b"], "collection"),
         (["--store", "redis"], "redis"),
     ],
@@ -152,5 +152,7 @@ def test_merge_moves_an_index_into_milvus_and_a_lost_file_is_said(
     shutil.rmtree(copy / "milvus.db")
     assert run_ttft("select", copy, "--prompts", prompts_file) == 2
     said = capsys.readouterr().err
-    assert "milvus.db, which holds the vectors to search, is missing" in said and "ttft index merge" in said
+    assert (
+        "milvus.db, the Milvus file that holds the vectors to search, is missing" in said and "ttft index merge" in said
+    )
     assert run_ttft("index", "merge", copy, "--out", tmp_path / "again") == 0

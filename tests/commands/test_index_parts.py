@@ -157,7 +157,7 @@ def test_verify_finds_a_flipped_byte_in_any_file(tmp_path, run_ttft, corpus_file
     index = tmp_path / "i"
     assert run_ttft(*arguments(corpus_file, index, encoder_folder, "--factory", "IVF4,Flat", "--shard-rows", 200)) == 0
     assert run_ttft("index", "verify", index) == 0
-    assert "is sound" in capsys.readouterr().out
+    assert "is intact" in capsys.readouterr().out
     files = [p for p in sorted(index.rglob("*")) if p.is_file() and p.name not in (".lock", ".checked.json")]
     assert {p.name for p in files} >= {"manifest.json", "provenance.json", "trained.faiss", "segment-00000.faiss"}
     rng = np.random.default_rng(0)

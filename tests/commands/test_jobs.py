@@ -75,7 +75,7 @@ def test_a_folder_goes_on_as_the_job_it_was_begun_as(tmp_path, run_ttft, index_f
 def test_more_jobs_than_prompts(tmp_path, run_ttft, index_folder, prompts_file, lm_folder, capsys):
     command = arguments(index_folder, prompts_file, tmp_path / "r", lm_folder)
     assert run_ttft(*command, "--job", "1/5") == 2
-    assert "there are 4 prompts, too few for 5 jobs" in capsys.readouterr().err
+    assert "4 prompts cannot be split into 5 jobs" in capsys.readouterr().err
     assert run_ttft(*command, "--max-prompts", 2, "--job", "1/3") == 2
     assert "there are 2 prompts" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()

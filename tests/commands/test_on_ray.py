@@ -39,7 +39,7 @@ def ray(package):
 
 
 def test_options_that_do_not_go_together_are_refused():
-    with pytest.raises(ConfigError, match="write device cuda, not cuda:1"):
+    with pytest.raises(ConfigError, match="use device cuda, not cuda:1"):
         FinetuneEvalConfig.build(flags={"index": "a", "out": "b", "backend": "ray", "device": "cuda:1"})
 
 

@@ -20,7 +20,7 @@ def test_a_terminal_gets_a_table_that_fits(run_ttft, index_folder, capsys, monke
     lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert all(len(line) <= width for line in lines)
     shown = " ".join(" ".join(lines).split())
-    for word in ("rank", "score", "sigma", "subset", "text", "3 picks", "all asked for"):
+    for word in ("rank", "score", "sigma", "subset", "text", "3 picks", "all n selected"):
         assert word in shown, word
     ranks = [line.strip("│ ┃").split()[0] for line in lines if "│" in line]
     assert ranks == ["1", "2", "3"]

@@ -70,7 +70,7 @@ def test_a_worker_that_dies_again_and_again_is_an_error_for_people(ray):
     def die():
         os._exit(1)
 
-    with pytest.raises(TtftError, match="a worker of Ray died"), started():
+    with pytest.raises(TtftError, match="a Ray worker died"), started():
         ray.get(ray.remote(die).options(max_retries=0).remote())
 
 

@@ -35,7 +35,7 @@ def one_thread(monkeypatch):
 
 
 def test_options_that_do_not_go_together_are_refused(encoder_folder):
-    with pytest.raises(ConfigError, match="workers and ray_address belong to Ray; add --backend ray"):
+    with pytest.raises(ConfigError, match="workers and ray_address only apply to Ray; add --backend ray"):
         IndexConfig.build(flags={"source": "a", "out": "b", "workers": 2, "ray_address": "auto"})
     with pytest.raises(ConfigError, match="a writer loads its own encoder"):
         build_index(["a"], "b", embedder=load_embedder(str(encoder_folder)), writer=RayWriter())

@@ -127,8 +127,8 @@ def test_progress_grows_and_notes_say_what_a_person_should_know(tmp_path, corpus
     index = build_index(
         odd, tmp_path / "i", **options, on_progress=seen.append, on_note=notes.append, problems=problems
     )
-    assert list(dict.fromkeys(p.stage for p in seen)) == ["embedding", "making the shards searchable"]
-    for stage in ("embedding", "making the shards searchable"):
+    assert list(dict.fromkeys(p.stage for p in seen)) == ["embedding", "building the search index"]
+    for stage in ("embedding", "building the search index"):
         done = [p.done for p in seen if p.stage == stage]
         assert done == sorted(done) and done[-1] == index.rows
     assert all(p.unit == "pieces" for p in seen) and seen[-1].total == index.rows and seen[0].total is None
@@ -156,7 +156,7 @@ def test_parts_merge_to_the_index_made_in_one_go(tmp_path, records, options):
     seen = []
     merged = merge_indexes([part.folder for part in parts], tmp_path / "m", on_progress=seen.append)
     assert files_of(tmp_path / "m") == files_of(tmp_path / "one")
-    assert [p.done for p in seen if p.stage == "taking shards"] == list(range(1, len(one.shards) + 1))
+    assert [p.done for p in seen if p.stage == "copying shards"] == list(range(1, len(one.shards) + 1))
     assert merge_indexes([str(part.folder) for part in parts], str(tmp_path / "m")).manifest == merged.manifest
     empty = build_index(["one piece"], tmp_path / "e", **options, job="2/2")
     assert empty.rows == 0 and empty.search(np.ones((1, 24)), 3)[1].shape == (1, 0)
@@ -165,9 +165,9 @@ def test_parts_merge_to_the_index_made_in_one_go(tmp_path, records, options):
 def test_wrong_sources_are_named(tmp_path, options):
     for source, words in (
         ([], "list of texts is empty"), (iter(()), "empty"), (["", " "], "the text is empty: the texts"),
-        (["a", 3], None), (b"bytes", "bytes is no source"), (7, "int is no source"),
-        ({"text": "a"}, "dict is no source"),
-        (datasets.DatasetDict({"train": datasets.Dataset.from_list([{"text": "a"}])}), "DatasetDict is no source"),
+        (["a", 3], None), (b"bytes", "bytes is not a source"), (7, "int is not a source"),
+        ({"text": "a"}, "dict is not a source"),
+        (datasets.DatasetDict({"train": datasets.Dataset.from_list([{"text": "a"}])}), "DatasetDict is not a source"),
         ([{"body": "a"}], "no text in the records"), (datasets.Dataset.from_list([]), "no text in the dataset"),
         (tmp_path / "none.jsonl", "no such file"),
     ):  # fmt: skip
@@ -195,11 +195,11 @@ def test_wrong_sources_are_named(tmp_path, options):
         ({"pooling": "max"}, "pooling is 'max'"),
         ({"dtype": "float64"}, "dtype is 'float64'"),
         ({"store": "redis"}, "store is 'redis'"),
-        ({"job": "3"}, "write i/n"),
-        ({"job": "1/2", "store": "milvus"}, "goes into no store"),
-        ({"uri": "m.db"}, "where a Milvus is"),
+        ({"job": "3"}, "expected i/n"),
+        ({"job": "1/2", "store": "milvus"}, "not searchable yet"),
+        ({"uri": "m.db"}, "address of a Milvus"),
         ({"uri": "http://root:secret@host", "store": "milvus"}, "password"),
-        ({"uri": "milvus", "store": "milvus"}, "uri: milvus"),
+        ({"uri": "milvus", "store": "milvus"}, "uri is 'milvus'"),
         ({"factory": "IVF4,Flut"}, "could not parse"),
     ],
 )

@@ -40,10 +40,10 @@ def test_a_kept_base_counts_as_the_base_as_it_does_in_a_report(write_run, fake):
         ({"lambda_": 0.01}, "same lambda"),
         ({"n": 50}, "differ in n"),
         ({"mix": True}, "differ in mix"),
-        ({"strategy": "nearest"}, "a run of 'nearest'"),
+        ({"strategy": "nearest"}, "a run with strategy 'nearest'"),
         ({"method": "in-context"}, "trained nothing"),
-        ({"alpha": 0.3}, "stopped early"),
-        ({"budget_steps": 0}, "stopped early"),
+        ({"alpha": 0.3}, "stopped early by a rule"),
+        ({"budget_steps": 0}, "stopped early by a rule"),
     ],
 )
 def test_what_cannot_be_compared_is_named(write_run, fake, change, words):

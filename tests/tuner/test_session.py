@@ -226,11 +226,11 @@ def test_nothing_is_printed(index_folder, lm_folder, prompts, capfd):
     [
         ({"index": "nowhere"}, MissingArtifact, "nowhere is not an index"),
         ({"strategy": "best"}, ConfigError, "unknown strategy 'best'"),
-        ({"alpha": 0.3, "strategy": "nearest"}, ConfigError, "stopping rules are SIFT's"),
+        ({"alpha": 0.3, "strategy": "nearest"}, ConfigError, "stopping rules only apply to SIFT"),
         ({"policy": "no.json"}, MissingArtifact, "no such policy: no.json"),
         ({"embedder": "minilm"}, ConfigError, "asked for 'minilm'"),
         ({"model": 3}, ConfigError, "model: a int"),
-        ({"tokenizer": object()}, ConfigError, "a tokenizer goes with a loaded model"),
+        ({"tokenizer": object()}, ConfigError, "a tokenizer can only be given with a loaded model"),
         ({"device": "tpu"}, ConfigError, "unknown device 'tpu'"),
         ({"method": "lore"}, ConfigError, "unknown method 'lore'"),
         ({"dtype": "float8"}, ConfigError, "unknown dtype 'float8'"),
@@ -251,8 +251,8 @@ def test_a_model_that_is_not_there_is_said_when_it_is_needed(index_folder):
     [
         ("", ConfigError, "is empty"),
         (" \n", ConfigError, "is empty"),
-        (7, ConfigError, "a int is no prompt"),
-        ({"words": "x"}, ConfigError, "a prompt has no text; fields there: 'words'"),
+        (7, ConfigError, "a int is not a prompt"),
+        ({"words": "x"}, ConfigError, "a prompt has no text; its fields: 'words'"),
     ],
 )
 def test_what_is_no_prompt_is_refused(tuner, prompt, kind, message):

@@ -111,7 +111,7 @@ def test_a_missing_or_unknown_key_is_named(tmp_path: Path) -> None:
         (("shards", 0), "files"), (("shards", 0, "files", "vectors.npy"), "bytes"), (("search",), "kind"),
         (("search", "segments", 0), "shards"),
     ):  # fmt: skip
-        for change, words in ((lambda part, key=key: part.pop(key), "lacks the key"),
+        for change, words in ((lambda part, key=key: part.pop(key), "is missing"),
                               (lambda part, key=key: part.update({key + "x": 1}), "unknown key")):  # fmt: skip
             value = part = example().to_json()
             for step in place:

@@ -136,7 +136,7 @@ def test_what_milvus_has_no_index_for_is_said(tmp_path):
 def test_more_hits_than_milvus_gives_are_refused(both, monkeypatch):
     monkeypatch.setattr(milvus, "MOST_HITS", 100)
     assert both[1].search(both[2][:1], 100)[1].shape == (1, 100)
-    with pytest.raises(ConfigError, match="at most 100 rows for a query, asked for 101"):
+    with pytest.raises(ConfigError, match="at most 100 rows per query, asked for 101"):
         both[1].search(both[2][:1], 101)
 
 
@@ -181,10 +181,10 @@ def test_a_collection_that_was_emptied_is_filled_from_the_start(tmp_path):
     vectors, folder = stored(300), tmp_path / "i"
     index = in_milvus(folder, vectors, shard_rows=(100, 200))
     index.searcher.collection.ask("drop_collection")
-    with pytest.raises(MissingArtifact, match="it is not there"):
+    with pytest.raises(MissingArtifact, match="it does not exist"):
         open_vector_index(folder).search(vectors[:1], 5)
     (line,) = damage(folder, index.manifest, index.shards, lambda name: None)
-    assert line.endswith("it is not there")
+    assert line.endswith("it does not exist")
     index = fill(folder, index.manifest)
     assert index.searcher.collection.rows() == 300
     assert list(damage(folder, index.manifest, index.shards, lambda name: None)) == []
@@ -203,8 +203,8 @@ def test_missing_rows_are_found(tmp_path):
     ("vectors", "reason"),
     [
         (stored(400), "it has 400 rows, the index 300"),
-        (stored(300, seed=9), "row 0 is another vector"),
-        (stored(300, dimension=16), "not id and vector of 32 dimensions"),
+        (stored(300, seed=9), "row 0 has a different vector"),
+        (stored(300, dimension=16), "instead of id and vector with 32 dimensions"),
     ],
 )
 def test_the_collection_of_another_index_is_not_touched(tmp_path, vectors, reason):

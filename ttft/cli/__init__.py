@@ -1,6 +1,6 @@
 """The command line: one short function per command. User errors are printed here and nowhere else.
 
-Exit codes: 0 done, 1 a bug (with its traceback), 2 a fault the user can mend, 130 interrupted.
+Exit codes: 0 success, 1 a bug (with a traceback), 2 an error that the user can fix, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from ttft.errors import TtftError
 
 
 class Commands(TyperGroup):
-    """Takes Ctrl-C and a closed pipe before Typer does, which would end them without a word and with exit code 1."""
+    """Handles Ctrl-C and a closed pipe before Typer does, which would exit silently with code 1."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order of the work: Typer puts groups of commands, as `index` is one, last."""
+        """In the order of the workflow: Typer lists groups of commands, such as `index`, last."""
         return sorted(super().list_commands(ctx), key=lambda name: name != "index")
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            print("interrupted; what is written is valid: run the same command again to go on", file=sys.stderr)
+            print("interrupted; all files written are valid: run the same command again to resume", file=sys.stderr)
             sys.exit(130)
         except BrokenPipeError:
-            # the reader of our output went away (| head): not an error; keep Python from complaining at exit
+            # the reader of our output has closed the pipe (| head): not an error; keep Python quiet at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
 
@@ -48,7 +48,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(index, name="index", help="Embed a corpus and write a searchable index; merge, info, verify.")
+app.add_typer(index, name="index", help="Embed a corpus into a searchable index; also merge, info and verify.")
 app.command("select")(select)
 app.command("finetune-eval")(finetune_eval)
 app.command("generate")(generate)
@@ -57,7 +57,7 @@ app.command("report")(report)
 
 
 def main() -> None:
-    """Entry point: run a command, print a user's error as one message, end quietly on Ctrl-C or a closed pipe."""
+    """Entry point: run a command; print a TtftError as one message instead of a traceback."""
     try:
         app()
     except TtftError as error:

@@ -1,4 +1,4 @@
-"""ttft index: build one, which needs no name of its own, and what else is done with whole indexes."""
+"""ttft index: `ttft index SOURCE` builds an index; merge, info and verify work on existing ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BUILD = "build"
 
 
 class BuildUnlessNamed(TyperGroup):
-    """`ttft index SOURCE` builds an index; `ttft index merge` and the like are what their names say."""
+    """Runs `build` unless the first argument names another command of the group."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = bool(args) and args[0] in self.commands
@@ -41,7 +41,7 @@ class BuildUnlessNamed(TyperGroup):
 
 
 class UnnamedContext(typer.Context):
-    """Of a command that has no name of its own: the path ends with its group, not with a blank."""
+    """Context of the unnamed command `build`: its path in usage messages ends with the group's name."""
 
     @property
     def command_path(self) -> str:
@@ -90,7 +90,7 @@ def build(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Embed a corpus and write a searchable index. Run it again to resume after an interruption.
+    """Embed a corpus and write a searchable index. Run the same command again to resume an interrupted build.
 
     Examples:
 
@@ -102,7 +102,7 @@ def build(
 
         ttft index more.jsonl --out runs/index --append
 
-    Of whole indexes: `ttft index info`, `ttft index verify` and `ttft index merge`, each with its own --help.
+    For existing indexes: `ttft index info`, `ttft index verify` and `ttft index merge` (see their --help).
     """
     given = configure(IndexConfig, locals())
     from ttft.commands.index import run
@@ -121,7 +121,7 @@ def merge(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Put the parts of a build (--job), or several whole indexes, together to one; nothing is embedded again.
+    """Merge the parts of one build (--job), or several complete indexes, into one index; nothing is embedded again.
 
     Examples:
 
@@ -148,7 +148,7 @@ def info(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """What is in an index: a table on a terminal, JSON in a pipe. With --recall, how good its search is.
+    """Show what is in an index: a table on a terminal, JSON in a pipe. With --recall, also measure its search.
 
     Examples:
 
@@ -164,7 +164,7 @@ def info(
 
 @index.command("verify")
 def verify(folder: Folder = None, config: ConfigFile = None, sets: Sets = None, dry_run: DryRun = False) -> None:
-    """Read every file of an index and say what is damaged: hashes, counts, vectors that are not finite or not unit.
+    """Check every file of an index: hashes, row counts, and that all vectors are finite and of unit length.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""Options of the command line that several commands share; help texts and choices come from the configurations."""
+"""Command-line options that several commands share. Help texts and choices come from the configuration classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS_OF_CLI = {"config", "sets", "dry_run"}
 
 
 def option(config: type[Config], field: str, *names: str) -> Any:
-    """A flag for a field: the field's docstring with its default is the help, its choices are the placeholder."""
+    """A flag for a field: its help is the field's docstring and default, its placeholder the field's choices."""
     names = names or ("--" + field.replace("_", "-"),)
     return typer.Option(*names, help=_help(config, field, names[0]), metavar=_metavar(config, field))
 
@@ -30,7 +30,7 @@ def argument(config: type[Config], field: str, name: str) -> Any:
 
 def _help(config: type[Config], field: str, flag: str) -> str:
     info = config.model_fields[field]
-    text = (info.description or "").replace("[", "\\[")  # or it would be taken for markup
+    text = (info.description or "").replace("[", "\\[")  # not markup
     default = info.default
     if default is None or default is False or default is PydanticUndefined or default in ((), []):
         return text
@@ -40,7 +40,7 @@ def _help(config: type[Config], field: str, flag: str) -> str:
 
 
 def _metavar(config: type[Config], field: str) -> str | None:
-    """What may be given: the choices of a field that has some, after the type of any other value it takes."""
+    """The placeholder of a field with choices, such as INTEGER|all; None for any other field."""
     choices: list[str] = []
     for part in _parts(config.model_fields[field].annotation):
         if get_origin(part) is Literal:
@@ -52,7 +52,7 @@ def _metavar(config: type[Config], field: str) -> str | None:
 
 
 def _parts(annotation: Any) -> list[Any]:
-    """The members of a union, without what is annotated to them."""
+    """The members of a union, without their annotations."""
     if get_origin(annotation) is Annotated:
         return _parts(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -60,9 +60,11 @@ def _parts(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of options (see configs/).")]
-Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="Any option as key=value, over the YAML file.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved options and the files; do nothing.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file with options (see configs/).")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="Set any option: key=value. Overrides the YAML file.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print all options and the files to write, then exit.")]
 
 Index = Annotated[str | None, argument(SelectConfig, "index", "INDEX")]
 Prompts = Annotated[str | None, option(SelectConfig, "prompts", "--prompts", "-p")]
@@ -93,6 +95,6 @@ Subset = Annotated[list[str] | None, option(SelectConfig, "subsets", "--subset")
 
 
 def configure(kind: type[Config], given: dict[str, Any]) -> Any:
-    """The configuration from a command's own arguments: flags over --set over --config over defaults."""
+    """The configuration for a command's arguments. Precedence: flags, --set, --config, defaults."""
     flags = {k: v for k, v in given.items() if k not in KEYS_OF_CLI and v not in (None, [])}
     return kind.build(given["config"], given["sets"], flags)

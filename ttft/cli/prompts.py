@@ -1,4 +1,4 @@
-"""The commands over prompts: ttft select, finetune-eval and generate."""
+"""The commands that take prompts: ttft select, finetune-eval and generate."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def select(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Choose texts for prompts: a table on a terminal, JSON lines in a pipe. Without a prompt, standard input is read.
+    """Select texts for prompts: a table on a terminal, JSON lines in a pipe. Without a prompt, standard input is read.
 
     Examples:
 
@@ -117,7 +117,9 @@ def finetune_eval(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Fine-tune on the texts chosen for each prompt, score it in bits per byte, and forget. Resumes where it stopped.
+    """Fine-tune on the texts selected for each prompt, score it in bits per byte, and discard the update.
+
+    Run the same command again to resume an interrupted run.
 
     Examples:
 
@@ -170,7 +172,7 @@ def generate(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Fine-tune on the texts chosen for a prompt and let the tuned model go on from it, as it is made; then forget.
+    """Fine-tune on the texts selected for each prompt, stream the model's answer, and discard the update.
 
     Examples:
 

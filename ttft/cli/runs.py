@@ -1,4 +1,4 @@
-"""The commands over finished runs: ttft calibrate and report."""
+"""The commands that take finished runs: ttft calibrate and report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def calibrate(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Learn from runs what a step gains: a policy for --policy and --budget-steps. Choose lambda on the way.
+    """Choose lambda, and learn from runs how much each gradient step gains: a policy for --policy and --budget-steps.
 
     Examples:
 
@@ -45,7 +45,7 @@ def report(
     sets: Sets = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Compare runs: a table with bootstrap intervals here, and one self-contained HTML page.
+    """Compare runs: print a table with bootstrap intervals and write a self-contained HTML page.
 
     Examples:
 
@@ -53,7 +53,7 @@ def report(
 
         ttft report runs/*/ --out report.html
 
-        ttft report runs/big   # a folder of jobs: one run
+        ttft report runs/big   # a folder with the jobs of one run
     """
     given = configure(ReportConfig, locals())
     from ttft.commands.report import run

@@ -1,1 +1,1 @@
-"""The commands, start to end: the only place where a config object meets the library."""
+"""The commands from options to output: the only place where a config object meets the library."""

@@ -1,7 +1,7 @@
-"""ttft calibrate: finished runs -> the best lambda, and a policy: what a step is expected to gain.
+"""ttft calibrate: finished runs -> the best lambda, and a policy that predicts the gain of each step.
 
-Of runs with --guard or --mix the lambdas are compared by what the guard let answer, and the policy is fitted to the
-scores of the whole update: it predicts what steps gain, and a guard judges the update after all of them.
+For runs with --guard or --mix, lambdas are compared by the answers after the guard, but the policy is fitted to the
+scores under the full update: it predicts the gain of steps, and the guard judges the update after all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ttft.commands.console import note, say, show_plan
 from ttft.config.calibrate import CalibrateConfig
+from ttft.progress import counted
 
 if TYPE_CHECKING:
     from ttft.reporting.lambdas import Comparison
@@ -21,7 +22,7 @@ POLICY = "policy.json"
 
 
 def run(config: CalibrateConfig, *, dry_run: bool = False) -> None:
-    """Make the runs if they are not given, compare their lambdas, fit a policy to the best one. Raises TtftError."""
+    """Make the runs unless they are given, compare their lambdas, fit a policy to the best one. Raises TtftError."""
     policy_path = Path(config.out or POLICY) if config.runs else Path(config.out or ".") / POLICY
     made = [] if config.runs else [config.run_config(value) for value in config.lambdas]
     if dry_run:
@@ -32,7 +33,7 @@ def run(config: CalibrateConfig, *, dry_run: bool = False) -> None:
     from ttft.reporting.lambdas import compare_lambdas, read_comparable
     from ttft.selection.calibration import Scored, calibrate, isotonic_regression
 
-    isotonic_regression()  # say before the long work that scikit-learn is missing
+    isotonic_regression()  # fails before the long work if scikit-learn is missing
     for number, one in enumerate(made, 1):
         note(f"lambda {one.lambda_} ({number} of {len(made)}): {one.out}")
         finetune_eval.run(one)
@@ -49,8 +50,8 @@ def run(config: CalibrateConfig, *, dry_run: bool = False) -> None:
 
 
 def _table(comparison: Comparison) -> str:
-    steps = comparison.best.run.config.get("n")
-    lines = [f"{'lambda':>8}  % of base (95% interval), {comparison.prompts} prompts, {steps} steps"]
+    prompts, n = counted(comparison.prompts, "prompt"), comparison.best.run.config.get("n")
+    lines = [f"{'lambda':>8}  % of base (95% interval), {prompts}, n = {n}"]
     for row in comparison.rows:
         mark = "  <- best" if row is comparison.best else ""
         lines.append(f"{row.run.config['lambda_']!s:>8}  {row.percent:.2f} ({row.low:.2f} - {row.high:.2f}){mark}")
@@ -58,7 +59,7 @@ def _table(comparison: Comparison) -> str:
 
 
 def _facts(run: Run, calibration: Calibration) -> dict:
-    """What the policy holds for, and what is known of it."""
+    """What the policy was fitted on, and how well it predicts."""
     keys = ("lambda_", "embedder", "model", "method", "lr", "n", "k", "score", "index_sha256")
     low, high = calibration.interval
     return {key: run.config.get(key) for key in keys} | {
@@ -69,12 +70,12 @@ def _facts(run: Run, calibration: Calibration) -> dict:
 def _summary(c: Calibration, path: Path, run: Run) -> str:
     used = ", ".join(c.policy.curves)
     lines = (
-        f"lambda {run.config['lambda_']}; gain of a step from: {used}; {c.prompts} prompts, left out in turn:",
+        f"lambda {run.config['lambda_']}; gain predicted from {used}; cross-validated on {c.prompts} prompts:",
         f"  rank correlation of predicted and realised gain {c.correlation:.2f} "
         f"(95% interval {c.interval[0]:.2f} to {c.interval[1]:.2f})",
-        f"  all steps:  {c.full_steps:.1f} a prompt, gain {c.full_gain:.4f} bits per byte",
-        f"  this rule:  {c.rule_steps:.1f} a prompt, gain {c.rule_gain:.4f} "
-        f"(a step must be worth {c.policy.min_gain:.5f})",
-        f"{path}; next: ttft finetune-eval INDEX --policy {path} ..., with --budget-steps S to spread a budget",
+        f"  all steps:  {c.full_steps:.1f} per prompt, gain {c.full_gain:.4f} bits per byte",
+        f"  this rule:  {c.rule_steps:.1f} per prompt, gain {c.rule_gain:.4f} "
+        f"(minimum gain of a step: {c.policy.min_gain:.5f})",
+        f"{path}; next: ttft finetune-eval INDEX --policy {path} ..., or add --budget-steps S to spread a budget",
     )
     return "\n".join(lines)

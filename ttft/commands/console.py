@@ -1,4 +1,4 @@
-"""What commands say: progress and notes on standard error, results on standard output."""
+"""The output of commands: progress and notes on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from rich.text import Text
 from ttft.config.base import Config
 from ttft.progress import Progress
 
-EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+EVERY = 30.0  # seconds between two lines of progress if there is no terminal
 
 
 def say(text: str) -> None:
-    """A result for the person or the pipe: standard output, as it is."""
+    """Print a result to standard output, unchanged."""
     print(text, flush=True)
 
 
 def note(text: str) -> None:
-    """A remark: standard error."""
+    """Print a note to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 class Display:
-    """Shows `Progress`: a bar per stage on a terminal, elsewhere a line at most every 30 seconds. On standard error.
+    """Shows `Progress` on standard error: a bar per stage on a terminal, otherwise a line at most every 30 seconds.
 
-    An object of this class is what the library's `on_progress` wants: it is called.
+    Pass an instance to the library as `on_progress`.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Display:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing is drawn inside, so that something else can be printed."""
+        """Hide the bar in a block, so that something else can be printed."""
         self.bars.stop()
         try:
             yield
@@ -88,7 +88,7 @@ class Display:
 
 
 class _Rate(ProgressColumn):
-    """Units a second, over the last of them."""
+    """Units per second, measured over the most recent ones."""
 
     def render(self, task: Task) -> Text:
         unit = task.fields.get("unit", "")
@@ -97,7 +97,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress() -> Iterator[Display]:
-    """A display that leaves nothing behind on a terminal."""
+    """A display that is removed from the terminal at the end of the block."""
     display = Display()
     with display.bars:
         yield display

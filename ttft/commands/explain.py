@@ -1,4 +1,4 @@
-"""`ttft select --explain`: what the strategy took, beside what nearest neighbour would have taken of the same pool."""
+"""`ttft select --explain`: a strategy's selection next to what nearest neighbours would have selected from the pool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two choices."""
+    """One of the two selections."""
 
     name: str
     selection: Selection
@@ -30,7 +30,7 @@ class Side:
 
 
 def sides(selector: Selector, prompt: Prompt, chosen: ChosenTexts) -> tuple[Side, Side]:
-    """The given choice, and the nearest neighbours: as many, under the same lambda."""
+    """The given selection, and equally many nearest neighbours with the same lambda."""
     lambda_ = chosen.selection.parameters["lambda_"]
     nearest = selector.nearest(prompt.id, prompt.text, len(chosen.ids), lambda_)
     return _side(selector, chosen.selection), _side(selector, nearest)
@@ -44,7 +44,7 @@ def _side(selector: Selector, selection: Selection) -> Side:
 
 
 def show(prompt: Prompt, both: tuple[Side, Side]) -> None:
-    """Two columns of texts, and below them the redundancy and the uncertainty curve of each."""
+    """Print two columns of texts, and below them the redundancy and uncertainty curve of each selection."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

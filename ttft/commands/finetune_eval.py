@@ -1,4 +1,4 @@
-"""ttft finetune-eval: prompts -> chosen texts -> fine-tuned model -> bits per byte, into a resumable run folder."""
+"""ttft finetune-eval: prompts -> selected texts -> fine-tuned model -> bits per byte, into a resumable run folder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ttft.config.backend import BACKEND
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.errors import CorpusError
 from ttft.jobs import Job
+from ttft.progress import counted
 from ttft.records import Prompt
 from ttft.run_dir import CONFIG, PROVENANCE, RESULTS, SELECTIONS, sha256_file
 
@@ -25,7 +26,7 @@ PLACES = ("out", "index", "slots", "save_adapters", *BACKEND)
 
 
 def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
-    """Score every prompt before and after fine-tuning on its chosen texts. Raises TtftError; results so far stay."""
+    """Score every prompt before and after fine-tuning on its selected texts. Raises TtftError; results so far stay."""
     folder = Path(config.out)
     if dry_run:
         adapters = config.adapters()
@@ -66,7 +67,7 @@ def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
 
 
 def scoring_of(config: FinetuneEvalConfig) -> Scoring:
-    """What is scored of each prompt, and what judges its update."""
+    """Which part of each prompt is scored, when, and with which guard."""
     from ttft.tuner.guard import Guard
     from ttft.tuner.scoring import Scoring
 
@@ -75,7 +76,7 @@ def scoring_of(config: FinetuneEvalConfig) -> Scoring:
 
 
 def identity(config: FinetuneEvalConfig, facts: dict[str, Any]) -> dict[str, Any]:
-    """The resolved configuration of the run, with the index and other files named by content and not by place."""
+    """The resolved configuration of the run, in which the index and other files are identified by content, not path."""
     resolved = config.resolved() | facts
     for place in PLACES:
         del resolved[place]
@@ -85,14 +86,14 @@ def identity(config: FinetuneEvalConfig, facts: dict[str, Any]) -> dict[str, Any
 
 
 def _own(prompts: list[Prompt], job: str | None) -> list[Prompt]:
-    """The prompts of this job. Raises CorpusError where some of the jobs would have none."""
+    """The prompts of this job. Raises CorpusError if any of the jobs would have none."""
     if job is None:
         return prompts
     own = Job.parse(job)
     if own.total > len(prompts):
         raise CorpusError(
-            f"--job {job}: there are {len(prompts)} prompts, too few for {own.total} jobs",
-            f"start at most {len(prompts)} jobs: --job 1/{len(prompts)}, ...",
+            f"--job {job}: {counted(len(prompts), 'prompt')} cannot be split into {own.total} jobs",
+            f"start at most {counted(len(prompts), 'job')}: --job 1/{len(prompts)}, ...",
         )
     return list(own.of(prompts))
 
@@ -102,8 +103,8 @@ def _summary(account: RunAccount, folder: Path, method: str) -> str:
 
     results = list(account.results.values())
     steps = sum(r.steps_taken for r in results) / len(results)
-    what = "texts in context" if method == "in-context" else "steps a prompt"
+    what = "texts in context" if method == "in-context" else "steps per prompt"
     return (
-        f"{folder}: {len(results)} prompts ({account.new} new), {bpb_so_far(results)}, {steps:.1f} {what}, "
+        f"{folder}: {counted(len(results), 'prompt')} ({account.new} new), {bpb_so_far(results)}, {steps:.1f} {what}, "
         f"{account.seconds:.1f} s; next: ttft report {folder}"
     )

@@ -1,4 +1,4 @@
-"""ttft generate: prompts -> chosen texts -> fine-tuned model -> its answers, beside the base model's if asked for."""
+"""ttft generate: prompts -> selected texts -> fine-tuned model -> its answers, optionally next to the base model's."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def run(config: GenerateConfig, *, dry_run: bool = False) -> None:
-    """Print an answer to every prompt, in the order in which they are ready. Raises TtftError."""
+    """Print an answer to every prompt, in the order in which they are finished. Raises TtftError."""
     if dry_run:
         show_plan(config, [])
         return
     from ttft.vector_index.manifest import read_manifest
 
-    read_manifest(Path(config.index))  # a wrong folder is said before anything is loaded
+    read_manifest(Path(config.index))  # fails on a wrong folder before anything is loaded
     prompts = load_prompts(config)
     tuner = make_tuner(config, score_dtype=config.dtype)
     with progress() as display:
@@ -36,15 +36,15 @@ def run(config: GenerateConfig, *, dry_run: bool = False) -> None:
 
 
 def _finish(answer: Answer, json_lines: bool) -> None:
-    """What remains to be said when an answer is complete."""
+    """Print what remains when an answer is complete."""
     if answer.failed:
-        note(f"prompt {answer.prompt_id} failed and has no answer: {answer.failed}; a smaller --lr may help")
+        note(f"prompt {answer.prompt_id} failed and has no answer: {answer.failed}; try a smaller --lr")
     if json_lines:
         say(json.dumps(answer.to_json(), ensure_ascii=False))
 
 
 class Stream:
-    """Prints answers while they are made, each under a heading where there are several."""
+    """Prints answers while they are generated, under headings if there are several."""
 
     def __init__(self, config: GenerateConfig, tuner: Tuner, prompts: int, display: Display) -> None:
         self.config, self.tuner, self.prompts, self.display = config, tuner, prompts, display
@@ -53,7 +53,7 @@ class Stream:
         from transformers import TextStreamer
 
         display, words = self.display, [prompt_id] * (self.prompts > 1) + [name] * self.config.compare
-        display.bars.stop()  # it would take what is printed for its own terminal's
+        display.bars.stop()  # the bars would interfere with the printed text
         if words:
             say("=== " + ": ".join(words))
 

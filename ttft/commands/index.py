@@ -1,4 +1,4 @@
-"""ttft index: options -> ttft.indexing.build.build_index -> the screen."""
+"""ttft index: options -> ttft.indexing.build.build_index -> a summary on the screen."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(config: IndexConfig, *, dry_run: bool = False) -> None:
-    """Build the index, resume a build that was interrupted, or add a source. Raises TtftError; what was finished stays
-    valid."""
+    """Build an index, resume an interrupted build, or add a source. Raises TtftError; finished work stays valid."""
     folder = Path(config.out)
     if dry_run:
         show_plan(config, [folder / name for name in (MANIFEST, shard_name(0), PROBLEMS.format(0), PROVENANCE)])
@@ -48,7 +47,7 @@ def run(config: IndexConfig, *, dry_run: bool = False) -> None:
 
 
 def _writer(config: IndexConfig) -> AbstractContextManager[ShardWriter]:
-    """What embeds: this process, or workers of Ray."""
+    """The writer that embeds: this process, or Ray workers."""
     if config.backend == "local":
         from ttft.indexing.writer import LocalWriter
 

@@ -1,4 +1,4 @@
-"""ttft index info: what is in an index, and with --recall how good its search is."""
+"""ttft index info: what is in an index, and with --recall the quality of its search."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 from ttft.commands.console import say, show_plan
 from ttft.config.index import InfoConfig
+from ttft.progress import counted
 
 
 def run(config: InfoConfig, *, dry_run: bool = False) -> None:
-    """A table for a person, one JSON object for a program. Raises TtftError."""
+    """Print a table on a terminal, one JSON object in a pipe. Raises TtftError."""
     if dry_run:
         show_plan(config, [])
         return
@@ -42,10 +43,11 @@ def _table(folder: Path, facts: dict[str, Any]) -> None:
         if key == "bytes":
             shown = "\n".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in value.items())
         elif key == "sources":
-            shown = "\n".join(f"{s['source']}: {s['rows']:,} pieces" for s in value)
+            shown = "\n".join(f"{s['source']}: {counted(s['rows'], 'piece')}" for s in value)
         elif key == "search":
             shown = (
-                f"recall@{value['k']} {value['recall']:.4f}, {value['ms_per_query']} ms a query of {value['queries']}"
+                f"recall@{value['k']} {value['recall']:.4f}, {value['ms_per_query']} ms per query, "
+                f"{counted(value['queries'], 'query', 'queries')}"
             )
         elif key == "remarks":
             shown = "\n".join(value)

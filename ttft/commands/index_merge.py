@@ -1,4 +1,4 @@
-"""ttft index merge: options -> ttft.indexing.merge.merge_indexes -> the screen."""
+"""ttft index merge: options -> ttft.indexing.merge.merge_indexes -> a summary on the screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ttft.run_dir import MANIFEST, shard_name
 
 
 def run(config: MergeConfig, *, dry_run: bool = False) -> None:
-    """Make one index of several; run again, it resumes where it stopped. Raises TtftError."""
+    """Merge several indexes into one, or resume an interrupted merge. Raises TtftError."""
     folder = Path(config.out)
     if dry_run:
         show_plan(config, [folder / name for name in (MANIFEST, shard_name(0))])

@@ -1,4 +1,4 @@
-"""ttft index verify: read every file of an index and say what is damaged."""
+"""ttft index verify: check every file of an index and report damage."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from ttft.commands.console import note, progress, say, show_plan
 from ttft.config.index import VerifyConfig
 from ttft.errors import MissingArtifact
-from ttft.progress import Progress
+from ttft.progress import Progress, counted
 
 
 def run(config: VerifyConfig, *, dry_run: bool = False) -> None:
-    """Print what is wrong, a line each. Raises MissingArtifact when something is."""
+    """Print the problems, one per line. Raises MissingArtifact if there are any."""
     if dry_run:
         show_plan(config, [])
         return
@@ -26,17 +26,17 @@ def run(config: VerifyConfig, *, dry_run: bool = False) -> None:
     with progress() as display:
 
         def on_file(name: str) -> None:
-            display(Progress("reading", next(read), len(files), "files", name))
+            display(Progress("verifying", next(read), len(files), "files", name))
 
         for line in damage(folder, manifest, open_shards(folder, manifest), on_file):
             with display.paused():
                 say(line)
             found.append(line)
     if not manifest.complete:
-        note(f"{folder} is not finished: what is there was read")
+        note(f"{folder} is not finished: only the files so far were checked")
     if found:
         raise MissingArtifact(
-            f"{folder}: {len(found)} fault(s)",
-            "restore those files from a copy, or build the index again",
+            f"{folder}: {counted(len(found), 'problem')} found",
+            "restore the damaged files from a backup, or build the index again",
         )
-    say(f"{folder} is sound: {manifest.rows:,} pieces, {len(files)} files")
+    say(f"{folder} is intact: {counted(manifest.rows, 'piece')}, {counted(len(files), 'file')}")

@@ -1,4 +1,4 @@
-"""What the commands over prompts share: reading prompts, and the options of the library's `Tuner`."""
+"""Shared by the commands that take prompts: reading them, and the options of the library's `Tuner`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TRAINING = (
     "model", "model_revision", "max_length", "method", "rank", "lora_alpha", "rslora", "vocabulary", "lr", "warm_down",
     "reuse", "slots", "start_from",
 )  # fmt: skip
-"""Options that the Tuner calls by the same names."""
+"""Options with the same names as the arguments of `Tuner`."""
 
 
 def load_prompts(config: SelectionFields) -> list[Prompt]:
-    """The prompts of --prompt, --prompts or, with neither, of standard input. Raises CorpusError when there is none."""
+    """Prompts from --prompt, --prompts or else standard input. Raises CorpusError if there is none."""
     from ttft.corpus.problems import Problems
     from ttft.corpus.sources import read_prompts
 
@@ -35,7 +35,7 @@ def load_prompts(config: SelectionFields) -> list[Prompt]:
     if config.prompts in (None, "-") and sys.stdin is None:
         raise CorpusError("there is no prompt: standard input is closed", "give --prompt TEXT or --prompts FILE")
     if config.prompts is None and sys.stdin.isatty():
-        note("reading the prompt from the keyboard; end it with Ctrl-D (or give --prompt TEXT, --prompts FILE)")
+        note("type the prompt and end it with Ctrl-D (or give --prompt TEXT or --prompts FILE)")
     problems = Problems()
     prompts = read_prompts(
         config.prompts or "-", text_field=config.text_field, subset_field=config.subset_field, subsets=config.subsets,
@@ -47,7 +47,7 @@ def load_prompts(config: SelectionFields) -> list[Prompt]:
 
 
 def tuner_options(config: SelectionFields) -> dict[str, Any]:
-    """The arguments of `Tuner` that a configuration stands for; plain values, so that they can be sent to workers."""
+    """The arguments of `Tuner` for a configuration, as plain values that can be sent to workers."""
     names = SELECTION + (TRAINING if isinstance(config, TuningFields) else ())
     rule = "calibrated" if config.rule() == "calibrated" else "never"
     return {name: getattr(config, name) for name in names} | {
@@ -57,7 +57,7 @@ def tuner_options(config: SelectionFields) -> dict[str, Any]:
 
 
 def make_tuner(config: SelectionFields, **more: Any) -> Tuner:
-    """The session of a command, in this process."""
+    """The session of a command in this process."""
     from ttft import runtime
     from ttft.tuner.session import Tuner
 

@@ -1,4 +1,4 @@
-"""`ttft report`: run folders -> tables on stdout, one HTML page and its numbers as JSON."""
+"""ttft report: run folders -> tables on stdout, one HTML page, and its numbers as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA = 1  # of the file of numbers
 
 
 def run(config: ReportConfig, *, dry_run: bool = False) -> None:
-    """Report config.runs; the last line on stdout is the path of the page."""
+    """Report on config.runs; the last line on stdout is the path of the page."""
     folders = [Path(name) for name in config.runs]
     page_path = page_file(folders, config.out)
     numbers_path = page_path.with_suffix(".json")
@@ -41,9 +41,9 @@ def run(config: ReportConfig, *, dry_run: bool = False) -> None:
 
 
 def page_file(folders: list[Path], out: str | None) -> Path:
-    """Where the page goes: `out`, or in the run folder, or in the folder that all runs share.
+    """The path of the page: `out`, or by default in the run folder or the parent folder common to all runs.
 
-    Raises ConfigError when the runs share no folder but the root of the disk.
+    Raises ConfigError if the runs have no common folder but the root of the disk.
     """
     if out is not None:
         return Path(out) if out.endswith(".html") else Path(out) / PAGE
@@ -52,7 +52,7 @@ def page_file(folders: list[Path], out: str | None) -> Path:
         return folders[0] / PAGE
     shared = Path(os.path.commonpath([folder.parent for folder in parents]))
     if shared == Path(shared.anchor):
-        raise ConfigError(f"the runs share no folder but {shared}", "say where the page goes: --out FOLDER")
+        raise ConfigError(f"the runs share no folder but {shared}", "choose where to write the page: --out FOLDER")
     return (shared.relative_to(Path.cwd()) if shared.is_relative_to(Path.cwd()) else shared) / PAGE
 
 

@@ -1,4 +1,4 @@
-"""ttft select: prompts -> chosen texts, as a table for a person and as JSON lines for a program."""
+"""ttft select: prompts -> selected texts, as a table on a terminal and as JSON lines in a pipe."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from ttft.commands.console import say, show_plan
 from ttft.commands.prompts import load_prompts, make_tuner
 from ttft.commands.texts import first_line
 from ttft.config.select import SelectConfig
+from ttft.progress import counted
 from ttft.records import Prompt
 
 if TYPE_CHECKING:
     from ttft.tuner.results import ChosenTexts
 
 REASONS = {
-    "n": "all asked for", "pool": "the pool is used up", "uncertainty": "the adaptive rule stopped",
-    "gain": "the policy expects too little of further steps",
+    "n": "all n selected", "pool": "the pool is used up", "uncertainty": "stopped by the adaptive rule",
+    "gain": "stopped by the policy: further steps would gain too little",
 }  # fmt: skip
 
 
 def run(config: SelectConfig, *, dry_run: bool = False) -> None:
-    """Print what the strategy chooses for each prompt. Raises TtftError."""
+    """Print the texts that the strategy selects for each prompt. Raises TtftError."""
     if dry_run:
         show_plan(config, [])
         return
     from ttft.vector_index.manifest import read_manifest
 
-    read_manifest(Path(config.index))  # a wrong folder is said before anything is loaded
+    read_manifest(Path(config.index))  # fails on a wrong folder before anything is loaded
     prompts = load_prompts(config)
     tuner = make_tuner(config)
     for prompt in prompts:
@@ -64,8 +65,11 @@ def _print_table(prompt: Prompt, chosen: ChosenTexts) -> None:
     console = Console()
     console.print(table)
     pool = chosen.selection.pool
-    among = f"; pool of {pool['rows']}: {pool['copies']} copies, {pool['near']} near copies" if pool else ""
+    among = ""
+    if pool:
+        copies, near = counted(pool["copies"], "copy", "copies"), counted(pool["near"], "near copy", "near copies")
+        among = f"; pool of {pool['rows']}: {copies}, {near}"
     console.print(
-        f"{len(chosen.ids)} picks, {len(set(chosen.ids))} distinct; sigma {chosen.sigma[0]:.4f} -> "
+        f"{counted(len(chosen.ids), 'pick')}, {len(set(chosen.ids))} distinct; sigma {chosen.sigma[0]:.4f} -> "
         f"{chosen.sigma[-1]:.4f}; {REASONS[chosen.stopped_because]}{among}"
     )

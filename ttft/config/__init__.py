@@ -1,1 +1,1 @@
-"""Configuration of each command: pydantic models only, no heavy library. One file per command; base.py loads them."""
+"""The options of each command as pydantic models, one file per command; no heavy imports. base.py loads them."""

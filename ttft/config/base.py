@@ -1,4 +1,4 @@
-"""The strict base of all configurations, and how one is put together.
+"""Base class of all configurations: strict, and merged from several sources.
 
 Precedence: command-line flag > --set key=value > YAML file > default.
 """
@@ -16,7 +16,7 @@ from ttft.errors import ConfigError
 
 
 class Config(BaseModel):
-    """Frozen, unknown keys forbidden, field docstrings are the help texts."""
+    """Frozen; unknown keys are errors; the docstrings of the fields are the --help texts."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -31,7 +31,8 @@ class Config(BaseModel):
     def build(
         cls, file: Path | None = None, sets: list[str] | None = None, flags: dict[str, Any] | None = None
     ) -> Self:
-        """Put a configuration together; raises ConfigError naming the file, the key and the nearest known key."""
+        """Merge a YAML file, --set options and flags. Raises ConfigError naming the source, the key and, for an
+        unknown key, the closest known one."""
         values: dict[str, Any] = {}
         origin: dict[str, str] = {}
         layers = [(read_yaml(file), str(file))] if file else []
@@ -51,7 +52,7 @@ class Config(BaseModel):
 
     @classmethod
     def _field(cls, key: str) -> str:
-        """The field that a key names: "lambda" is no name for one in Python, so its field is lambda_."""
+        """The field for a key: "lambda" is a Python keyword, so its field is called lambda_."""
         return key + "_" if key + "_" in cls.model_fields else key
 
     @classmethod
@@ -64,25 +65,25 @@ class Config(BaseModel):
     def _explain(cls, error: Any, origin: dict[str, str]) -> str:
         key = str(error["loc"][0]) if error["loc"] else ""
         if error["type"] == "missing":
-            return f"{key} is missing: give it on the command line (see --help) or in a YAML file ({key}: ...)"
+            return f"{key} is missing: set it on the command line (see --help) or in a YAML file ({key}: ...)"
         where = f"{origin[key]}: " if key in origin else ""
         message = error["msg"].removeprefix("Value error, ")
         return f"{where}{key + ': ' if key else ''}{message}" + (f" (got {error['input']!r})" if key else "")
 
     def resolved(self) -> dict[str, Any]:
-        """All values as plain data, as they are written to config.yaml."""
+        """All values as plain data, as written to config.yaml."""
         return self.model_dump(mode="json")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file with a mapping at its root ({} when empty)."""
+    """Read a YAML file whose root is a mapping ({} if the file is empty)."""
     if not path.is_file():
         near = sorted(str(p) for p in path.parent.glob("*.yaml"))[:6] if path.parent.exists() else []
-        raise ConfigError(f"no such configuration file: {path}", "there are: " + ", ".join(near) if near else "")
+        raise ConfigError(f"no such configuration file: {path}", "found there: " + ", ".join(near) if near else "")
     try:
         value = yaml.safe_load(path.read_bytes())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -91,11 +92,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_set(text: str) -> tuple[str, Any]:
-    """'key=value' with the value read as YAML."""
+    """Parse 'key=value'; the value is read as YAML."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: write key=value, for example --set lambda_=0.1")
+        raise ConfigError(f"--set {text}: expected key=value, for example --set lambda=0.1")
     try:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not YAML: {error}") from None
+        raise ConfigError(f"--set {text}: the value is not valid YAML: {error}") from None

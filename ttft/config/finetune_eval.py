@@ -14,49 +14,54 @@ from ttft.jobs import JobText
 
 
 class FinetuneEvalConfig(TuningFields, BackendFields):
-    """Prompts -> chosen texts -> fine-tuned model -> bits per byte, in a run folder."""
+    """Prompts -> selected texts -> fine-tuned model -> bits per byte, in a run folder."""
 
     out: str
-    """Folder of the run; running the same command again does only what is missing there."""
+    """Run folder. Running the same command again resumes: prompts with a result are skipped."""
     job: JobText | None = None
-    """i/n: job i of n does the prompts number i, i+n, i+2n, ..., each into an --out of its own; report joins them."""
+    """i/n: run as job i of n, on prompts i, i+n, i+2n, ... Give each job its own --out; `ttft report` joins them."""
     budget_steps: int | None = Field(None, ge=0)
-    """Steps for all prompts together, each where it promises most (by --policy, or by SIFT's variance); n for one."""
+    """Total number of gradient steps over all prompts. Each step goes to the prompt with the largest expected gain, by
+    --policy or else by SIFT's variance; no prompt gets more than n."""
     score: Literal["whole", "suffix"] = "whole"
-    """whole: the scored text also retrieves (the papers' setting). suffix: a prefix retrieves, the rest is scored."""
+    """What is scored. whole: the prompt that was used for retrieval (the papers' setting). suffix: retrieve with a
+    prefix of the prompt and score only the rest, so that nothing leaks."""
     split: float = Field(defaults.PREFIX_SHARE, gt=0, lt=1)
-    """With suffix: the share of characters that is the prefix."""
+    """With --score suffix: fraction of the characters that make up the prefix."""
     guard: bool = False
-    """With suffix: keep the base where the update made the prefix less likely."""
+    """With --score suffix: fall back to the base model where the update makes the prefix less likely."""
     mix: bool = False
-    """With suffix: keep of the update the share (0, 1/4 to 1) under which the prefix is most likely."""
+    """With --score suffix: scale the update by the factor (0, 1/4, 1/2, 3/4 or 1) that makes the prefix most likely."""
     guard_part: float = Field(defaults.GUARD_PART, gt=0, le=1)
-    """The share of the prefix, its last part, that judges the update: it is most like the suffix."""
+    """With guard or mix: fraction of the prefix that the update is judged on, taken from its end, which is most like
+    the suffix."""
     guard_margin: float = Field(defaults.GUARD_MARGIN, ge=0, lt=1)
-    """The share of the base's nats on it that an update must save to be kept; the chosen texts flatter the prefix.
-    Chosen on 120 validation documents that are not reported: the largest that costs at most a tenth of the gain."""
+    """With guard or mix: fraction of the base model's nats on that part that an update must save to be kept. It is
+    above 0 because the texts were selected for the prefix. The default was chosen on 120 validation documents: the
+    largest margin that costs at most a tenth of the gain."""
     score_at: tuple[int, ...] = defaults.SCORE_AT
-    """Steps (in-context: texts) after which a prompt is scored; 0 (the base) and a prompt's last always are."""
+    """Numbers of steps after which to score a prompt (in-context: numbers of texts). Step 0, the base model, and the
+    last step are always scored."""
     save_adapters: str | None = None
-    """Folder for each prompt's LoRA adapter in PEFT's format, a folder each by the prompt's id. A guard changes nothing
-    in it: it holds the whole update. A job has a folder of its own below it: job-1-of-8."""
+    """Folder to save the LoRA adapters to, in PEFT's format: one subfolder per prompt, named by its id. With --job they
+    go into a subfolder such as job-1-of-8. guard and mix do not affect what is saved: the full update."""
     score_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Compute type of scoring. float32 is exact; bfloat16, with LoRA, also halves the frozen weights' memory."""
+    """Data type for scoring. float32 is exact; bfloat16 with LoRA also halves the memory for the frozen weights."""
 
     @model_validator(mode="after")
     def _guards_need_known_text(self) -> Self:
         if (self.guard or self.mix) and self.score != "suffix":
-            raise ValueError("guard and mix judge an update by known text, the prefix; add --score suffix")
+            raise ValueError("guard and mix judge an update on the prefix, which only exists with --score suffix")
         if self.guard and self.mix:
-            raise ValueError("mix includes guard; give one of them")
+            raise ValueError("mix includes guard; give only one of them")
         if (self.guard or self.mix) and self.method == "in-context":
-            raise ValueError("method in-context makes no update to judge; leave guard and mix out")
+            raise ValueError("method in-context makes no update that guard or mix could judge; leave them out")
         return self
 
     @model_validator(mode="after")
     def _steps_are_counts(self) -> Self:
         if any(s < 0 for s in self.score_at):
-            raise ValueError("score_at holds a negative number of steps")
+            raise ValueError("score_at contains a negative number of steps")
         return self
 
     @model_validator(mode="after")
@@ -64,17 +69,19 @@ class FinetuneEvalConfig(TuningFields, BackendFields):
         if self.budget_steps is not None and (
             self.strategy != "sift" or self.alpha is not None or self.stop is not None
         ):
-            raise ValueError("budget_steps spreads the steps of SIFT by itself; leave strategy, alpha and stop out")
+            raise ValueError(
+                "budget_steps needs strategy sift and decides when to stop; leave strategy, alpha, stop out"
+            )
         return self
 
     @model_validator(mode="after")
     def _adapters_are_of_lora(self) -> Self:
         if self.save_adapters is not None and self.training().method != "lora":
-            raise ValueError(f"save_adapters needs LoRA: method {self.training().method} leaves no adapter")
+            raise ValueError(f"save_adapters needs LoRA: method {self.training().method} has no adapter to save")
         return self
 
     def adapters(self) -> Path | None:
-        """The folder of --save-adapters; a job's own, so that it is never written by two."""
+        """The folder for adapters: a job gets its own subfolder, so that no two processes write to the same one."""
         if self.save_adapters is None:
             return None
         own = f"job-{self.job.replace('/', '-of-')}" if self.job else ""

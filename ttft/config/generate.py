@@ -13,40 +13,41 @@ SAMPLING = ("temperature", "top_k", "top_p")
 
 
 class GenerateConfig(TuningFields):
-    """Prompts -> chosen texts -> fine-tuned model -> its answers, on standard output."""
+    """Prompts -> selected texts -> fine-tuned model -> its answers, on standard output."""
 
     max_new_tokens: int = Field(defaults.MAX_NEW_TOKENS, ge=1)
-    """Longest answer in tokens; it ends sooner at the model's end token."""
+    """Maximum length of an answer in tokens. It ends earlier at an end-of-sequence token."""
     do_sample: bool = False
-    """Draw the tokens; else always the likeliest."""
+    """Sample the tokens instead of greedy decoding."""
     temperature: float | None = Field(None, gt=0)
-    """With do_sample: below 1 nearer to the likeliest. Default: the model's own, else 1."""
+    """With --do-sample: sampling temperature. Default: from the model's generation config, else 1."""
     top_k: int | None = Field(None, ge=0)
-    """With do_sample: draw among this many tokens; 0: among all. Default: the model's own, else 50."""
+    """With --do-sample: sample from the k most likely tokens; 0 means all. Default: from the model's generation config,
+    else 50."""
     top_p: float | None = Field(None, gt=0, le=1)
-    """With do_sample: draw among the likeliest tokens that together have this probability. Default: the model's own,
-    else 1."""
+    """With --do-sample: sample from the most likely tokens whose probabilities add up to this. Default: from the
+    model's generation config, else 1."""
     repetition_penalty: float | None = Field(None, gt=0)
-    """Above 1 speaks against tokens that are there already. Default: the model's own, else 1."""
+    """Penalty on tokens that have already occurred; 1 is none. Default: from the model's generation config, else 1."""
     compare: bool = False
-    """Give the base model's answer, too, before the tuned one's."""
+    """Also show the base model's answer, before that of the fine-tuned model."""
     json_lines: bool = False
-    """Answers as JSON lines, each when it is complete; else as plain text while it is made."""
+    """Print one JSON line per answer when it is complete, instead of streaming plain text."""
 
     @model_validator(mode="after")
     def _sampling_is_asked_for(self) -> Self:
         given = [name for name in SAMPLING if getattr(self, name) is not None]
         if given and not self.do_sample:
-            raise ValueError(f"{', '.join(given)} does nothing without sampling; give --do-sample, too")
+            raise ValueError(f"{', '.join(given)} has no effect without sampling; add --do-sample")
         return self
 
     @model_validator(mode="after")
     def _room_for_a_prompt(self) -> Self:
         if self.max_length is not None and self.max_new_tokens >= self.max_length:
-            raise ValueError(f"max_new_tokens must be less than max_length ({self.max_length}), to leave a prompt room")
+            raise ValueError(f"max_new_tokens must be below max_length ({self.max_length}), to leave room for a prompt")
         return self
 
     def decoding(self) -> dict[str, Any]:
-        """The options of transformers' `generate`, without those that are left to the model."""
+        """The arguments for transformers' `generate`, without those left to the model's generation config."""
         names = ("max_new_tokens", "do_sample", *SAMPLING, "repetition_penalty")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}

@@ -13,36 +13,36 @@ from ttft.jobs import JobText
 
 
 class CorpusFields(Config):
-    """How records are read from a source: shared by the corpus and by prompts."""
+    """How the records of a source are read, whether corpus or prompts."""
 
     text_field: str = defaults.TEXT_FIELD
-    """Field of a record that holds the text; dots go down into it."""
+    """Record field that holds the text; dots select nested fields, as in meta.text."""
     subset_field: str = defaults.SUBSET_FIELD
-    """Field that names the subset; a record without it has none."""
+    """Record field that names the subset; records without it belong to no subset."""
     subsets: list[str] | None = None
-    """Only these subsets."""
+    """Use only this subset. Repeat the option for several."""
 
 
 class SearchFields(Config):
-    """What searches the vectors of an index."""
+    """The search index over the vectors."""
 
     factory: str = defaults.FACTORY
-    """Kind of index, as a Faiss factory string: Flat, SQ8, IVF1024,Flat, IVF4096,PQ48, HNSW32 ...; auto: by size. Of
-    Milvus: Flat (auto), IVF1024,Flat, IVF1024,SQ8, HNSW32."""
+    """Type of search index, as a Faiss factory string: Flat, SQ8, IVF1024,Flat, IVF4096,PQ48, HNSW32, ... auto chooses
+    by size. Milvus supports Flat (auto), IVF1024,Flat, IVF1024,SQ8 and HNSW32."""
     store: Literal["faiss", "milvus"] = defaults.STORE
-    """What searches the vectors: Faiss files in the index, or a Milvus."""
+    """Where the search index is kept: in Faiss files inside the index folder, or in a Milvus collection."""
     uri: str | None = None
-    """Where the Milvus is: a file NAME.db (embedded) or http://host:19530, its token in the environment variable
-    MILVUS_TOKEN; default: milvus.db in the index."""
+    """Milvus to connect to: a file NAME.db (embedded Milvus Lite) or a server such as http://host:19530, whose token is
+    read from the environment variable MILVUS_TOKEN. Default: milvus.db in the index folder."""
     collection: str = Field(defaults.COLLECTION, pattern="^[A-Za-z_][A-Za-z0-9_]{0,254}$")
-    """Name of the collection of the Milvus."""
+    """Name of the Milvus collection."""
 
     @field_validator("uri")
     @classmethod
     def _reachable(cls, uri: str | None) -> str | None:
         if uri is not None and "://" in uri and "@" in uri:
             raise ValueError(
-                "it would be written down with its password; leave that out and set MILVUS_TOKEN=user:pass"
+                "the password would be saved with the index; leave it out and set MILVUS_TOKEN=user:pass instead"
             )
         if uri is not None and uri.endswith(".db") == uri.startswith(("http://", "https://")):
             raise ValueError("give a file NAME.db, or an address such as http://127.0.0.1:19530")
@@ -51,102 +51,108 @@ class SearchFields(Config):
     @model_validator(mode="after")
     def _uri_is_of_milvus(self) -> Self:
         if self.uri is not None and self.store != "milvus":
-            raise ValueError("uri says where a Milvus is: give --store milvus too")
+            raise ValueError("uri is the address of a Milvus server or file; add --store milvus")
         return self
 
 
 class EffortFields(Config):
-    """How much of an approximate index a search looks at."""
+    """How thoroughly an approximate index is searched."""
 
     nprobe: int | None = Field(None, ge=1)
-    """Lists that an IVF index reads for a query; default: an eighth of them, between 8 and 64."""
+    """Number of inverted lists that an IVF index reads per query. Default: an eighth of them, between 8 and 64."""
     ef_search: int | None = Field(None, ge=1)
-    """Candidates that an HNSW index keeps; default: 128."""
+    """Size of the candidate list in an HNSW search. Default: 128."""
 
 
 class IndexConfig(CorpusFields, SearchFields, BackendFields):
     """Corpus -> pieces -> vectors -> index folder."""
 
     source: str
-    """A .jsonl, .jsonl.zst, .jsonl.gz or .parquet file, a folder of them or of texts, or a Hugging Face dataset."""
+    """Corpus: a .jsonl, .jsonl.zst, .jsonl.gz, .parquet or text file, a folder of such files, or a Hugging Face
+    dataset."""
     out: str
-    """Folder of the index."""
+    """Index folder to write."""
     glob: str = defaults.GLOB
-    """Which files of a folder, for example '**/*.py'."""
+    """Files to read if the source is a folder, for example '**/*.py'."""
     name: str | None = None
     """Configuration name of a Hugging Face dataset."""
     split: str = defaults.SPLIT
     """Split of a Hugging Face dataset."""
     streaming: bool = True
-    """Read a Hugging Face dataset without downloading it whole."""
+    """Stream a Hugging Face dataset instead of downloading all of it first."""
     max_documents: int | None = Field(None, ge=defaults.LEAST["max_documents"])
-    """Stop after this many texts."""
+    """Use at most this many texts of the source."""
     piece_chars: int = Field(defaults.PIECE_CHARS, ge=defaults.LEAST["piece_chars"])
-    """Longest piece a text is cut to, in characters; cuts fall on line ends or spaces and lose nothing."""
+    """Maximum length of a piece in characters. Longer texts are cut into pieces at line ends or spaces; nothing is
+    lost."""
     max_line_bytes: int = Field(defaults.MAX_LINE_BYTES, ge=defaults.LEAST["max_line_bytes"])
-    """Longer lines of a JSON-lines file are skipped and reported."""
+    """Maximum length of a line of a JSON-lines file in bytes. Longer lines are skipped and reported."""
     strict: bool = False
-    """End with an error at the first record that cannot be used, instead of counting it."""
+    """Fail at the first record that cannot be used, instead of skipping and reporting it."""
     embedder: str = defaults.EMBEDDER
-    """An encoder: minilm (offline), a Hugging Face name or a folder; sentence-transformers checkpoints too."""
+    """Encoder that embeds the texts: minilm (works offline), a Hugging Face name or a folder, including
+    sentence-transformers checkpoints."""
     embedder_revision: str | None = None
-    """Commit or branch of the encoder on the hub."""
+    """Commit or branch of the encoder on the Hugging Face Hub."""
     embedder_tokenizer: str | None = None
-    """Checkpoint to take the tokenizer from, where the encoder comes without one."""
+    """Checkpoint to load the tokenizer from, if the encoder comes without one."""
     pooling: Literal["mean", "cls"] | None = None
-    """How token states become one vector; default: what the checkpoint states, else mean."""
+    """How token states are pooled into one vector. Default: as the checkpoint says, else mean."""
     max_tokens: int | None = Field(None, ge=defaults.LEAST["max_tokens"])
-    """Tokens of a piece that the encoder sees; default: what the checkpoint states, else 512."""
+    """Number of tokens after which the encoder truncates a piece. Default: as the checkpoint says, else 512."""
     batch_size: int = Field(defaults.BATCH_SIZE, ge=defaults.LEAST["batch_size"])
-    """Pieces embedded at once."""
+    """Number of pieces to embed at once."""
     shard_rows: int = Field(defaults.SHARD_ROWS, ge=defaults.LEAST["shard_rows"])
-    """Pieces a shard; a killed build loses at most one shard's work."""
+    """Number of pieces per shard. An interrupted build loses at most one shard of work."""
     precision: Literal["float16", "float32"] = defaults.PRECISION
-    """Of the stored vectors, which selection reads, whatever the kind of index."""
+    """Data type of the stored vectors. Selection reads these, whatever the type of search index."""
     dedup: Literal["off", "count", "exact"] = defaults.DEDUP
-    """Pieces whose text came before, to the byte: not looked for, counted, or left out."""
+    """Exact duplicates of an earlier piece: off does not look for them, count reports how many there are, exact leaves
+    them out."""
     append: bool = False
-    """Add this source to the index that is there."""
+    """Add the source to an existing index."""
     job: JobText | None = None
-    """i/n: job i of n embeds every n-th shard, into a folder of its own; `ttft index merge` puts them together."""
+    """i/n: run as job i of n, which embeds every n-th shard. Give each job its own --out; `ttft index merge` joins the
+    parts."""
     device: str = defaults.DEVICE
-    """auto, cpu, cuda, cuda:0, mps."""
+    """Device to run on: auto, cpu, cuda, cuda:0 or mps."""
     dtype: Literal["auto", "float32", "bfloat16"] = defaults.DTYPE
-    """Compute type of the encoder; auto is bf16 where the hardware has it."""
+    """Data type for the encoder; auto is bfloat16 where the hardware supports it, else float32."""
     seed: int = defaults.SEED
-    """Seed of everything random."""
+    """Random seed."""
     trust_remote_code: bool = False
-    """Run model code that comes with a checkpoint."""
+    """Allow model code that comes with a checkpoint to run."""
 
     @model_validator(mode="after")
     def _parts_have_no_store(self) -> Self:
         if self.job is not None and self.store == "milvus":
-            raise ValueError("a part of an index goes into no store: give --store milvus to ttft index merge")
+            raise ValueError("job builds a part, which is not searchable yet; give --store milvus to ttft index merge")
         return self
 
 
 class MergeConfig(SearchFields):
-    """Parts of an index, or several indexes -> one index."""
+    """The parts of one index, or several indexes -> one index."""
 
     parts: list[str] = Field(min_length=1)
-    """Folders of the parts of one build, in any order, or of whole indexes, in the order of their pieces."""
+    """Folders of the parts of one build, in any order, or of complete indexes, which are concatenated in this order."""
     out: str
-    """Folder of the index. Shards are linked where the file system can, else copied."""
+    """Index folder to write. Shards are hard-linked if the file system allows it, else copied."""
     seed: int = defaults.SEED
-    """Seed of the sample that an index other than Flat is trained on."""
+    """Random seed for the sample of vectors that any index other than Flat is trained on."""
 
 
 class VerifyConfig(Config):
-    """Which index to read."""
+    """The index to read."""
 
     folder: str
-    """Folder of an index."""
+    """Index folder."""
 
 
 class InfoConfig(VerifyConfig, EffortFields):
-    """An index, and how its search is measured."""
+    """The index, and how to measure its search."""
 
     recall: int | None = Field(None, ge=1)
-    """Measure how many of the true K nearest its search finds, for this K, against exact search."""
+    """Measure recall@K: the fraction of the true K nearest neighbours that the search finds, compared with exact
+    search."""
     sample: int = Field(200, ge=1)
-    """Pieces of the index whose vectors are the queries of that."""
+    """Number of vectors to draw from the index as queries for --recall."""

@@ -1,4 +1,4 @@
-"""Configuration of `ttft report`."""
+"""Options of `ttft report`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ttft.config.base import Config
 
 
 class ReportConfig(Config):
-    """Which runs to report, and where to write the page."""
+    """The runs to compare, and where to write the page."""
 
     runs: list[str] = Field(min_length=1)
-    """Run folders of finetune-eval, or folders of jobs; the jobs of one run are joined to it. Runs of different
-    models, or scored differently, get tables of their own."""
+    """Run folders of `ttft finetune-eval`, or folders that contain the jobs of a run, which are joined. Runs with
+    different models or scoring go into separate tables."""
 
     out: str | None = None
-    """The page to write (NAME.html), or a folder for report.html. Default: in the run folder if there is one run, in
-    the folder that all runs share if there are several. The numbers go beside it (NAME.json)."""
+    """HTML page to write, or a folder for report.html. The numbers are written next to it as JSON. Default: the run
+    folder, or the parent folder common to several runs."""
 
     subsets: bool = True
-    """Print the table per subset too (the page always has it)."""
+    """Also print the table per subset (the page always includes it)."""

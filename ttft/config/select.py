@@ -1,4 +1,4 @@
-"""Options of `ttft select`, and those it shares with `ttft finetune-eval`: prompts and selection."""
+"""Options of `ttft select`, and the options on prompts and selection that other commands share."""
 
 from __future__ import annotations
 
@@ -11,47 +11,50 @@ from ttft.config.index import CorpusFields, EffortFields
 
 
 class SelectionFields(CorpusFields, EffortFields):
-    """Which prompts, and which texts for them."""
+    """The prompts, and how texts are selected for them."""
 
     index: str
-    """Folder of an index made by `ttft index`."""
+    """Index folder made by `ttft index`."""
     prompts: str | None = None
-    """File of prompts (the formats of a corpus), or - for standard input."""
+    """File of prompts, in any format that `ttft index` reads, or - for standard input."""
     prompt: str | None = None
-    """One prompt, given as text."""
+    """A single prompt, given as text."""
     max_prompts: int | None = Field(None, ge=1)
-    """Stop after this many prompts."""
+    """Use at most this many prompts."""
     max_prompt_chars: int | None = Field(None, ge=1)
-    """Use only the first piece of at most this many characters of each prompt."""
+    """Use only the beginning of each prompt: its first piece of at most this many characters."""
     embedder: str | None = None
-    """The index's own encoder; naming another than the index was made with is an error."""
+    """Encoder for the prompts. It must be the one the index was built with, which is the default."""
     strategy: defaults.Strategy = defaults.STRATEGY
-    """How texts are chosen."""
+    """Selection strategy."""
     n: int = Field(defaults.N, ge=0)
-    """Texts to choose, one gradient step each; the most, where a rule may stop sooner."""
+    """Number of texts to select; fine-tuning takes one gradient step on each. With a stopping rule, the maximum."""
     k: Annotated[int, Field(ge=1)] | Literal["all"] = defaults.K
-    """Nearest neighbours among which to choose; all: the whole index, in one pass for every text that sift takes."""
+    """Size of the pool of nearest neighbours to select from. all: the whole index, which sift reads once per text it
+    selects."""
     lambda_: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
-    """SIFT's noise: small spreads, large stays near; auto: from each pool. Default: 1 with minilm, else the
-    paper's 0.01."""
+    """SIFT's noise: a smaller value favours diversity, a larger one favours the nearest neighbours; auto: estimated
+    from each pool. Default: 1 with minilm, else 0.01 (the paper's)."""
     relevance: float = Field(defaults.RELEVANCE, ge=0, le=1)
-    """Of mmr: the weight of nearness against redundancy; 1 is nearest neighbours."""
+    """With strategy mmr: weight of relevance against redundancy; 1 is nearest neighbours."""
     stop: Literal["never", "uncertainty", "calibrated"] | None = None
-    """When SIFT ends before n: never, by the paper's rule (needs alpha), or by a policy of `ttft calibrate`."""
+    """When SIFT stops before n texts: never; by the paper's uncertainty rule (needs --alpha); or by a calibrated policy
+    (needs --policy). Default: the rule that --alpha or --policy implies, else never."""
     alpha: float | None = Field(None, gt=0)
-    """The paper's rule: stop when sigma_n > 1/(alpha n). Giving it means --stop uncertainty."""
+    """The paper's stopping rule: stop when sigma_n > 1/(alpha n). Implies --stop uncertainty."""
     policy: str | None = None
-    """File made by `ttft calibrate`: the gain to expect of a step. Giving it means --stop calibrated."""
+    """Policy file made by `ttft calibrate`, which predicts the gain of the next step. Implies --stop calibrated."""
     query: defaults.Query = defaults.QUERY
-    """Long prompts: embed all their pieces (SIFT sums over them), or only the first, as the papers do."""
+    """How a long prompt is embedded: windows embeds all of its pieces (SIFT sums over them), first only the first
+    piece, as the papers do."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:0, mps."""
+    """Device to run on: auto, cpu, cuda, cuda:0 or mps."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Compute type; auto is bf16 where the hardware has it."""
+    """Data type for computation; auto is bfloat16 where the hardware supports it, else float32."""
     seed: int = 0
-    """Seed of everything random."""
+    """Random seed."""
     trust_remote_code: bool = False
-    """Run model code that comes with a checkpoint."""
+    """Allow model code that comes with a checkpoint to run."""
 
     @model_validator(mode="after")
     def _one_source_of_prompts(self) -> Self:
@@ -65,12 +68,13 @@ class SelectionFields(CorpusFields, EffortFields):
     def _rules_fit_together(self) -> Self:
         if self.strategy != "sift" and (self.alpha or self.policy or self.stop not in (None, "never")):
             raise ValueError(
-                f"alpha, policy and stop are rules of SIFT and do nothing for {self.strategy}; leave them out"
+                f"alpha, policy and stop are stopping rules of SIFT and have no effect on {self.strategy}; "
+                "leave them out"
             )
         if self.alpha is not None and self.policy is not None:
-            raise ValueError("alpha and policy are two rules; give one of them")
+            raise ValueError("alpha and policy are different stopping rules; give only one of them")
         if self.stop == "uncertainty" and self.alpha is None:
-            raise ValueError("stop uncertainty needs alpha: --alpha 0.3 (the paper: 0.15 to 0.5)")
+            raise ValueError("stop uncertainty needs alpha, such as --alpha 0.3 (the paper uses 0.15 to 0.5)")
         if self.stop == "calibrated" and self.policy is None:
             raise ValueError(
                 "stop calibrated needs a policy: ttft calibrate RUN --out policy.json, then --policy policy.json"
@@ -82,24 +86,24 @@ class SelectionFields(CorpusFields, EffortFields):
     @model_validator(mode="after")
     def _a_pool_has_a_spectrum(self) -> Self:
         if self.k == "all" and (self.lambda_ == "auto" or self.strategy not in ("sift", "nearest", "uniform")):
-            raise ValueError("k all is for sift, nearest and uniform, and needs a number for lambda; give -k 200")
+            raise ValueError("k all works with sift, nearest and uniform, and a number for lambda; or give -k 200")
         return self
 
     def rule(self) -> str:
-        """Which stopping rule holds: never, uncertainty or calibrated."""
+        """The stopping rule in effect: never, uncertainty or calibrated."""
         return self.stop or ("uncertainty" if self.alpha is not None else "calibrated" if self.policy else "never")
 
 
 class SelectConfig(SelectionFields):
-    """Prompts -> chosen texts, on standard output."""
+    """Prompts -> selected texts, on standard output."""
 
     texts: bool = True
-    """Put the chosen texts into the JSON lines."""
+    """Include the selected texts in the JSON lines."""
     explain: bool = False
-    """Show beside it what nearest neighbour would have taken, with the redundancy and the sigma curve of both."""
+    """Compare the selection with what nearest neighbours would have selected: redundancy and sigma of both."""
 
     @model_validator(mode="after")
     def _explain_compares(self) -> Self:
         if self.explain and self.strategy == "nearest":
-            raise ValueError("explain compares a strategy with nearest; choose another --strategy, such as sift")
+            raise ValueError("explain compares a strategy with nearest; give another one, such as --strategy sift")
         return self

@@ -1,5 +1,5 @@
 """Sources of text -> Texts -> Documents and Prompts.
 
-sources.py: read_texts, read_prompts, fingerprints; local_files.py: what a path holds; in_memory.py: texts and records
-that are in memory; pieces.py: cuts that lose nothing; problems.py: what could not be used, counted.
+sources.py: read_texts, read_prompts, fingerprints; local_files.py: files and folders; in_memory.py: texts and records
+in memory; pieces.py: lossless cuts; duplicates.py: exact duplicates; problems.py: counts of what could not be read.
 """

@@ -1,4 +1,4 @@
-"""Which pieces were seen before, exactly: by the digest of the text, in a table on disk, so that memory stays flat."""
+"""Exact duplicates, found by the digest of a text in a table on disk, so that memory use stays constant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CACHE_KIB = 8192
 
 
 class Seen:
-    """A set of digests in a scratch file: not kept, since a build that goes on reads its corpus from the start."""
+    """A set of digests in a scratch file. It is not kept, since a resumed build reads its corpus from the start."""
 
     def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
@@ -41,5 +41,5 @@ class Seen:
         except sqlite3.OperationalError as error:
             if "full" not in str(error) and "disk I/O" not in str(error):
                 raise
-            hint = "make space and run the same command again, or use --dedup off, which needs no table"
+            hint = "free some space and run the same command again, or use --dedup off, which needs no table"
             raise DiskFull(f"no space left while writing {self._path}", hint) from error

@@ -1,7 +1,7 @@
-"""Sources of text that are in memory: strings, records (mappings), or a Dataset of the library datasets.
+"""Sources of text in memory: strings, records (mappings), or a Dataset of the datasets library.
 
-An `InMemory` is what the readers in sources.py take in place of a path. Places are "texts:17", "records:17" and, of a
-Dataset, "NAME:17" or "dataset:17", from 0.
+The readers in sources.py accept an `InMemory` in place of a path. Positions are given as "texts:17", "records:17" or,
+for a Dataset, "NAME:17" or "dataset:17", counted from 0.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ ACCEPTED = "a source is a path, the name of a dataset, a list of strings, an ite
 
 @dataclass(frozen=True)
 class InMemory:
-    """Texts or records that can be read again and again.
+    """Texts or records that can be read repeatedly.
 
-    name   how the manifest of an index calls the source: "texts", "records" or "dataset NAME"
-    items  strings and mappings, in their order
+    name   name of the source in an index's manifest: "texts", "records" or "dataset NAME"
+    items  strings and mappings, in order
     """
 
     name: str
     items: Iterable[Any]
 
     def records(self, text_field: str, problems: Problems) -> Iterator[tuple[str, dict]]:
-        """(place, record) of each item, as of the lines of a file; a string is the record's text."""
+        """(place, record) of each item, like the lines of a file; a string becomes the text of a record."""
         prefix = self.name.split()[-1]
         for number, item in enumerate(self.items):
             if isinstance(item, str):
@@ -42,10 +42,10 @@ class InMemory:
 
 
 def as_source(source: Any) -> str | InMemory:
-    """What the readers take for a source of the caller's: a path or name as a string, anything else as InMemory.
+    """The caller's source in the form the readers take: a path or name as a string, anything else as an InMemory.
 
-    Iterables that are neither lists, tuples nor Datasets are read into a list, since a source is read more than once.
-    Raises CorpusError for what is no source.
+    Iterables other than lists, tuples and Datasets are read into a list first, since a source is read more than once.
+    Raises CorpusError for anything that cannot be a source.
     """
     if isinstance(source, str | Path):
         return str(source)
@@ -57,10 +57,10 @@ def as_source(source: Any) -> str | InMemory:
     if isinstance(source, Mapping):
         splits = ", ".join(map(str, list(source)[:5]))
         raise CorpusError(
-            f"a {type(source).__name__} is no source", f"give one of its values ({splits}), or a list of records"
+            f"a {type(source).__name__} is not a source", f"give one of its values ({splits}), or a list of records"
         )
     if isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
-        raise CorpusError(f"a {type(source).__name__} is no source", ACCEPTED)
+        raise CorpusError(f"a {type(source).__name__} is not a source", ACCEPTED)
     items = source if isinstance(source, list | tuple) else list(source)
     if not items:
         raise CorpusError(f"the {type(source).__name__} of texts is empty", ACCEPTED)
@@ -68,6 +68,6 @@ def as_source(source: Any) -> str | InMemory:
 
 
 def _is_dataset(source: Any) -> bool:
-    """Whoever has a Dataset has imported the library, which is slow to import only to ask."""
+    """A caller that has a Dataset has already imported the library; importing it here just to check would be slow."""
     datasets = sys.modules.get("datasets")
     return datasets is not None and isinstance(source, datasets.Dataset | datasets.IterableDataset)

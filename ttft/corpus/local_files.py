@@ -1,6 +1,6 @@
-"""What a local path holds: the files of a folder, the records of a file of JSON lines, the text of any other file.
+"""Local sources: the files of a folder, the records of a JSON-lines file, the text of any other file.
 
-Bytes are decoded as UTF-8 here, with no newline translation. What cannot be used is counted (Problems).
+Bytes are decoded as UTF-8, without newline translation. Anything that cannot be used is counted (Problems).
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from ttft.corpus.pieces import Text
 from ttft.corpus.problems import Problems
 from ttft.errors import CorpusError
 
-FORMS = "local forms: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt, or a folder of such files or of code"
-# datasets takes these names for "the files of this kind in the current folder", which nobody means by them here
+FORMS = "local formats: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt, or a folder of such files or of code"
+# datasets takes these names to mean "files of this format in the current folder", which nobody means here
 BUILDERS = {"arrow", "audiofolder", "csv", "imagefolder", "json", "pandas", "parquet", "sql", "text", "xml"}
 
 
 def local_path(source: str) -> Path | None:
-    """The path a source names, or None if it can only be the name of a dataset. CorpusError for a path to nothing."""
+    """The path of a local source, or None if it can only be the name of a dataset. Raises CorpusError if there is no
+    such path."""
     path = Path(os.path.expanduser(source))
     if source and os.path.exists(path):
         return path
@@ -35,14 +36,14 @@ def local_path(source: str) -> Path | None:
         return None
     beside = os.listdir(path.parent) if os.path.isdir(path.parent) and os.access(path.parent, os.R_OK) else []
     near = ", ".join(str(path.parent / n) for n in difflib.get_close_matches(path.name, beside, 5, 0.5))
-    raise CorpusError(f"no such file or folder: {source or repr(source)}", f"near it: {near}" if near else FORMS)
+    raise CorpusError(f"no such file or folder: {source or repr(source)}", f"similar names: {near}" if near else FORMS)
 
 
 def files_of(root: Path, glob: str, problems: Problems) -> list[tuple[str, Path]]:
-    """(relative name, path) of the files of a source, sorted; a folder that several links reach is read once."""
+    """(relative name, path) of the files of a source, sorted. A folder reached through several links is read once."""
 
     def relative(path: str | Path) -> str:
-        # names of files need not be UTF-8, records must be
+        # file names need not be valid UTF-8, but records must be
         return os.fsencode(os.path.relpath(path, root)).decode(errors="backslashreplace")
 
     if not root.is_dir():
@@ -64,7 +65,7 @@ def files_of(root: Path, glob: str, problems: Problems) -> list[tuple[str, Path]
                 else:
                     problems.add("unreadable file", name, "not a regular file, or a link to nothing")
     if not found:
-        raise CorpusError(f"no file in {root} matches {glob!r}", "hidden files and folders are left out")
+        raise CorpusError(f"no file in {root} matches {glob!r}", "hidden files and folders are skipped")
     return sorted(found)
 
 
@@ -82,8 +83,8 @@ def _opened(path: Path | io.BytesIO) -> io.BufferedIOBase:
     if path.suffix.lower() == ".zst":
         import pyarrow
 
-        # not zstandard: its stream_reader takes a file that was cut short for a whole one. Small reads, because the
-        # bytes of the read that meets the fault are lost
+        # not zstandard: its stream_reader does not notice a truncated file. Small reads, because the bytes of the read
+        # that hits the damaged part are lost
         return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"), 4096)
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")
 
@@ -105,7 +106,7 @@ def plain_text(path: Path | io.BytesIO, name: str, problems: Problems) -> Iterat
 
 
 def _lines(handle: io.BufferedIOBase, limit: int) -> Iterator[tuple[bytes | None, int]]:
-    """(line, its size in bytes), ended by newline bytes only; a line over the limit is None and never held whole."""
+    """(line, its size in bytes). Only newline bytes end a line. A line over the limit is None and never read whole."""
     while line := handle.readline(limit + 1):
         size = len(line)
         if size > limit and not line.endswith(b"\n"):
@@ -118,7 +119,7 @@ def _lines(handle: io.BufferedIOBase, limit: int) -> Iterator[tuple[bytes | None
 
 
 def parsed(line: bytes) -> dict | tuple[str, str]:
-    """The object in a line of JSON, or the kind and detail of what is wrong with it."""
+    """The object in a line of JSON, or (kind, detail) of the problem with it."""
     try:
         value = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

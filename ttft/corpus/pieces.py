@@ -1,4 +1,4 @@
-"""Texts -> Documents: pieces of a text, cut on line ends or blanks, that lose no byte."""
+"""Texts -> Documents: pieces of a text, cut at line ends or spaces without losing a byte."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ttft.records import Document
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One whole text of a source. `id` is the record's own "id" field, where it has one."""
+    """One whole text of a source. `id` is the "id" field of its record, if there is one."""
 
     text: str
     subset: str
@@ -20,10 +20,10 @@ class Text:
 
 
 def cut(text: str, size: int) -> list[str]:
-    """Pieces of at most `size` characters that, joined, are exactly the text; [] for "".
+    """Pieces of at most `size` characters that joined are exactly the text; [] for "".
 
-    A cut comes after the last newline in the second half of the window, else after the last white space there, else at
-    `size`. It never parts "\\r\\n" (so that, with size 1, that pair is a piece of 2). Raises ValueError if size < 1.
+    A piece ends after the last newline in the second half of the window, else after the last white space there, else at
+    `size`. "\\r\\n" is never split (with size 1 it is a piece of 2). Raises ValueError if size < 1.
     """
     if size < 1:
         raise ValueError(f"size must be at least 1, not {size}")
@@ -41,10 +41,11 @@ def cut(text: str, size: int) -> list[str]:
 
 
 def pieces(texts: Iterable[Text], size: int) -> Iterator[Document]:
-    """The Documents of texts, cut as by `cut`; those of one text, joined, are that text.
+    """Cut texts into Documents (see `cut`). The Documents of a text joined are that text.
 
-    A piece of white space only goes to the piece before it (leading ones to the first piece), which may then exceed
-    `size`. A text of white space only, which no reader here yields, gives none. Raises ValueError if size < 1.
+    A piece of nothing but white space is joined to the piece before it (at the start: to the first piece), which may
+    then exceed `size`. A text of nothing but white space, which no reader here yields, has no Document. Raises
+    ValueError if size < 1.
     """
     for text in texts:
         groups: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""What could not be read of a source: counted, with places, never dropped in silence."""
+"""What could not be read from a source: counted, with positions, never dropped silently."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ttft.errors import CorpusError
 
 
 class Problems:
-    """What could not be read, by kind: counts (exact), places (first 10), records (first 10,000, as dicts).
+    """What could not be read, by kind: counts (exact), places (the first 10), records (the first 10,000, as dicts).
 
     With strict=True the first problem raises CorpusError.
     """
@@ -25,7 +25,7 @@ class Problems:
         if len(self.records) < 10_000:
             self.records.append({"kind": kind, "place": place, "detail": detail})
         if self.strict:
-            raise CorpusError(f"{kind}: {place}" + f" ({detail})" * bool(detail), "mend it, or read without strict")
+            raise CorpusError(f"{kind}: {place}" + f" ({detail})" * bool(detail), "fix it, or leave strict out")
 
     def summary(self) -> list[str]:
         """One line per kind: "3 x malformed JSON: a.jsonl:4, a.jsonl:9, a.jsonl:12", with "..." after ten places."""

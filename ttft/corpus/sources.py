@@ -1,9 +1,9 @@
 """Sources of text -> Texts and Prompts.
 
-A source is a local file (.jsonl or .json with one record a line, plain or .gz or .zst; .parquet; any other file is one
-text), a folder of such files (there .json is one text), the name of a Hugging Face dataset, or what is in memory
-(in_memory.py). Text is kept exactly. Places: "file:line" from 1, "file.parquet:row" and "dataset:row" from 0,
-"path/of/file".
+A source is a local file (.jsonl or .json with one record per line, plain, .gz or .zst; .parquet; any other file is one
+text), a folder of such files (in which .json is one text), the name of a Hugging Face dataset, or data in memory
+(in_memory.py). Text is kept exactly. Positions are given as "file:line" from 1, "file.parquet:row" and "dataset:row"
+from 0, or "path/of/file".
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def read_texts(
 ) -> Iterator[Text]:  # fmt: skip
     """The texts of a source, one by one, in an order that depends only on the source.
 
-    Fields are dotted paths into a record. A file of a folder that is one text has its first folder as subset, or "".
-    `subsets` keeps exact names; problems are counted before that choice, max_documents after it. `glob` chooses files
-    of a folder ("**" is any number of folders; hidden ones are left out); `name` (configuration), `split` and
-    `streaming` are for Hugging Face datasets.
-    Raises CorpusError when there is no such source, and at the end when it has no text, or none of `subsets`.
+    Fields are dotted paths into a record. The subset of a text file in a folder is its top-level subfolder, or "".
+    `subsets` selects by exact name; problems are counted before this filter, max_documents after it. `glob` selects
+    files of a folder ("**" matches any number of folders; hidden ones are skipped). `name` (configuration), `split` and
+    `streaming` apply to Hugging Face datasets.
+    Raises CorpusError if there is no such source, and at the end if it had no text, or none in `subsets`.
     """
     make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems)
     if isinstance(source, InMemory):
@@ -72,7 +72,7 @@ def _found(
         if name.lower().endswith(lines):
             yield from make(line_records(path, name, limit, problems))
         elif isinstance(path, Path) and name.lower().endswith(".parquet"):
-            # data_files is a pattern, and a path may hold its special characters
+            # data_files is a glob pattern, and a path may contain special characters
             options = {"data_files": escape(os.path.abspath(path)), "split": "train", "streaming": True}
             yield from make(_rows(name, partial(problems.add, "unreadable file"), "parquet", **options))
         else:
@@ -128,7 +128,7 @@ def _field(record: dict, dotted: str):
 
 
 def _rows(name: str, fault: Callable[[str, str], None], *asked, **options) -> Iterator[tuple[str, dict]]:
-    """The records of datasets.load_dataset(*asked, **options); what goes wrong there is given to fault(place, why)."""
+    """The records of datasets.load_dataset(*asked, **options). Its errors are passed to fault(place, why)."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HTTPError
@@ -146,8 +146,8 @@ def _hub_records(source: str, name: str | None, split: str, streaming: bool) -> 
         from datasets.config import HF_HUB_OFFLINE
 
         asked = f"split {split!r}" + f", configuration {name!r}" * bool(name)
-        offline = "; HF_HUB_OFFLINE is set: only datasets in the local cache" * bool(HF_HUB_OFFLINE)
-        hint = f"no local file or folder is called {source} either; {FORMS}{offline}"
+        offline = "; HF_HUB_OFFLINE is set, so only datasets in the local cache can be read" * bool(HF_HUB_OFFLINE)
+        hint = f"there is no local file or folder {source} either; {FORMS}{offline}"
         raise CorpusError(f"dataset {source!r} ({asked}) cannot be read at {place}: {why}", hint)
 
     return _rows(source, fault, source, name, split=split, streaming=streaming)
@@ -159,11 +159,11 @@ def read_prompts(
     glob: str = defaults.GLOB, name: str | None = None, split: str = defaults.SPLIT, problems: Problems,
     stdin: BinaryIO | None = None,
 ) -> list[Prompt]:  # fmt: skip
-    """The prompts of a source, read as by read_texts; "-" is standard input: lines of JSON objects, else one prompt.
+    """The prompts of a source, read like read_texts. "-" is standard input: JSON lines, or else one prompt.
 
-    The id of a prompt is its record's "id", else its place ("val.jsonl:17", "stdin:3"; "stdin" for the one prompt).
+    The id of a prompt is its record's "id", else its position ("val.jsonl:17", "stdin:3"; "stdin" for one prompt).
     With max_chars a prompt is the first piece of cut(text, max_chars).
-    Raises CorpusError when the source cannot be read, no prompt is left, the prompt is empty, or an id comes twice.
+    Raises CorpusError if the source cannot be read, no prompt is left, the prompt is empty, or an id is not unique.
     """
     make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems)
     handle = (stdin or sys.stdin.buffer) if source == "-" else None
@@ -174,7 +174,7 @@ def read_prompts(
     for text in islice(_chosen(found, shown, subsets, problems, "prompt"), max_prompts):
         key = text.id or text.source
         if key in places:
-            raise CorpusError(f"two prompts have the id {key!r}: {places[key]} and {text.source}", "make ids unique")
+            raise CorpusError(f"two prompts have the id {key!r}: {places[key]} and {text.source}", "ids must be unique")
         places[key] = text.source
         start = text.text if max_chars is None else cut(text.text, max_chars)[0]
         if start.isspace():
@@ -187,9 +187,9 @@ def read_prompts(
 
 
 def fingerprint(source: str, glob: str) -> str:
-    """sha256 over relative path, size and time of change (ns) of a local source's files, else of the dataset's name.
+    """sha256 over relative path, size and modification time (ns) of a local source's files, or over a dataset's name.
 
-    Tells whether a corpus changed since an index of it was begun. Raises CorpusError for a path to nothing.
+    Detects whether a corpus has changed since an index of it was begun. Raises CorpusError if there is no such path.
     """
     root, total = local_path(source), hashlib.sha256()
     if root is None:
@@ -201,7 +201,7 @@ def fingerprint(source: str, glob: str) -> str:
 
 
 def content_fingerprint(texts: Iterable[Text]) -> str:
-    """sha256 over texts that are in memory, as they are read: all of them, with their subsets, places and ids."""
+    """sha256 over the texts of a source in memory, with their subsets, positions and ids."""
     total = hashlib.sha256()
     for text in texts:
         for part in (text.text, text.subset, text.source, text.id or ""):

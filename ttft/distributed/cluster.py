@@ -1,7 +1,7 @@
-"""A Ray that is started and stopped here, or a cluster's; workers that fit its machines; their failures.
+"""Ray, started here or on an existing cluster; workers sized to fit its machines; and their failures.
 
-A worker that dies is started again, and what it was doing is done again, at most RETRIES times. A Ray of one's own
-listens on the loopback address only, writes nothing to the terminal, and sends no usage statistics.
+A worker that dies is restarted and its task repeated, at most RETRIES times. A Ray started here listens on the loopback
+address only, writes nothing to the terminal, and sends no usage statistics.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ttft import runtime
-from ttft.errors import ConfigError, MissingArtifact, TtftError
+from ttft.errors import ConfigError, MissingArtifact, TtftError, install_hint
 from ttft.progress import OnNote, ignore
 
 Item = TypeVar("Item")
 
 RETRIES = 3
 ENDURING = {"max_restarts": -1, "max_task_retries": RETRIES}
-"""Options of an actor that is started again when it dies; the work it had is done again."""
+"""Options of an actor that is restarted when it dies; its task is repeated."""
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a notice of what a later Ray will do
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # else remarks of its core on ordinary events, past Python's logging
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or it prints a notice about a future change
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # or its core prints messages on ordinary events, bypassing Python's logging
 }
 
 
@@ -38,17 +38,17 @@ QUIET = {
 
 @contextlib.contextmanager
 def started(address: str | None = None, cpus: int | None = None) -> Iterator[Any]:
-    """Ray (the module): one of one's own with so many CPUs (default: all cores), or the cluster at an address ("auto"
-    or host:port); stopped however the body ends. Where Ray runs in this process already it is used, and left running.
-    A TtftError that a worker raised comes out of the body as it was.
+    """Ray (the module), connected to the cluster at `address` ("auto" or host:port) or else started here with `cpus`
+    CPUs (default: all cores), and stopped when the block ends. If this process uses Ray already, that is used and left
+    running. A TtftError raised by a worker is raised from the block unchanged.
 
-    Raises MissingArtifact without the package, ConfigError when no cluster answers.
+    Raises MissingArtifact if ray is not installed, ConfigError if no cluster answers.
     """
     os.environ |= {name: os.environ.get(name, value) for name, value in QUIET.items()}
     try:
         import ray
     except ImportError:
-        raise MissingArtifact("backend ray needs the package ray", "pip install 'ttft[ray]'") from None
+        raise MissingArtifact("backend ray needs the package ray", install_hint("ray")) from None
     ours = not ray.is_initialized()
     try:
         if ours:
@@ -74,18 +74,18 @@ def _start(ray: Any, address: str | None, cpus: int) -> None:
             ray.init(address=address, **options)
     except (OSError, RuntimeError, ValueError) as error:
         first = str(error).strip().split("\n")[0]
-        raise ConfigError(f"no Ray cluster at {address}: {first}", "start one: ray start --head") from None
+        raise ConfigError(f"no Ray cluster at {address}: {first}", "start one with: ray start --head") from None
 
 
 def _knock(address: str) -> None:
-    """Ray itself would try for minutes. Raises OSError or ValueError."""
+    """Check that something listens there; Ray itself would keep trying for minutes. Raises OSError or ValueError."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), timeout=10).close()
 
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Nothing on standard error, not even from C++: Ray's core says that it has been told to be quiet."""
+    """Discard standard error, including that of C++ code: Ray's core announces that its logging is turned off."""
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -98,8 +98,8 @@ def _silent() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _worker_failures(ray: Any) -> Iterator[None]:
-    """A TtftError that a worker raised, and a worker that dies again and again, are TtftErrors here; a bug in a worker
-    keeps its traceback."""
+    """Worker failures become TtftErrors: one that a worker raised is raised here unchanged, and a worker that keeps
+    dying raises a new one. A bug in a worker keeps its traceback."""
     try:
         yield
     except ray.exceptions.RayTaskError as error:
@@ -108,8 +108,9 @@ def _worker_failures(ray: Any) -> Iterator[None]:
         raise
     except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
         raise TtftError(
-            f"a worker of Ray died more than {RETRIES} times over the same work: {str(error).strip().splitlines()[0]}",
-            "what is written is valid; see to the memory of the machines, and run the same command again",
+            f"a Ray worker died more than {RETRIES} times on the same task: {str(error).strip().splitlines()[0]}",
+            "the files written so far are valid; check that the machines have enough memory, then run the same command "
+            "again to resume",
         ) from error
 
 
@@ -118,10 +119,10 @@ def _worker_failures(ray: Any) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Workers:
-    """How many workers there are to be, what each has of its machine, and where it works.
+    """Number of workers, the resources of each, and where they work.
 
-    place   the folder this process is in, from which relative paths are read
-    folder  what the workers write to; "" for none
+    place   working directory of the driver process, to which relative paths refer
+    folder  the folder that the workers write to; "" for none
     """
 
     count: int
@@ -133,19 +134,19 @@ class Workers:
 
     @property
     def resources(self) -> dict[str, int]:
-        """Ray's options for a task or an actor that is one of the workers."""
+        """Ray's resource options for a task or actor that is one of the workers."""
         return {"num_cpus": self.threads, "num_gpus": self.gpus}
 
     def settle(self) -> None:
-        """In a worker, before anything else: be where the driver is, see its folder, and be set up as it is.
+        """In a worker, before anything else: change to the driver's working directory and set up the process.
 
-        Raises ConfigError on a machine that does not see these folders.
+        Raises ConfigError on a machine on which these folders do not exist.
         """
         for needed in filter(None, (self.place, self.folder)):
             if not Path(needed).is_dir():
                 raise ConfigError(
                     f"a worker on {socket.gethostname()} does not see {needed}",
-                    "work on a file system that all machines share, under the same path",
+                    "use a file system that all machines mount at the same path",
                 )
         os.chdir(self.place)
         runtime.quiet_libraries()
@@ -157,12 +158,12 @@ def workers(
     *, count: int | None = None, address: str | None = None, device: str = "auto", seed: int = 0,
     folder: Path | None = None,
 ) -> Iterator[Workers]:  # fmt: skip
-    """Ray, as by `started`, and workers that fit its machines.
+    """Ray (see `started`), and workers that fit its machines.
 
-    count    default: one for each GPU, or where there is none one for each machine
+    count    number of workers; default: one per GPU, or one per machine if there are no GPUs
     device   of the workers: "auto", "cpu" or "cuda"
-    folder   what they write to; it must be there
-    Raises what `started` and `fit` raise; a TtftError that a worker raised comes out of the body as it was.
+    folder   the folder that they write to, which must exist
+    Raises what `started` and `fit` raise; a TtftError raised by a worker is raised from the block unchanged.
     """
     with started(address, max(runtime.cores(), count or 1)) as ray:
         machines = [
@@ -175,11 +176,11 @@ def workers(
 
 
 def fit(asked: int | None, machines: list[tuple[int, int]], device: str) -> tuple[int, int, int]:
-    """(workers, threads and GPUs of each) for machines of so many (CPUs, GPUs): the most threads with which all have
-    room. Raises ConfigError when they have none."""
+    """(number of workers, threads of each, GPUs of each) for `machines` with (CPUs, GPUs): as many threads as possible
+    with room for all workers. Raises ConfigError if there is no room for them."""
     gpus = sum(g for _, g in machines)
     if device == "cuda" and not gpus:
-        raise ConfigError("device cuda: Ray sees no GPU", "use --device cpu")
+        raise ConfigError("device cuda: Ray finds no GPU", "use --device cpu")
     gpu = device == "cuda" or (device == "auto" and gpus > 0)
     rooms = [(c, g if gpu else c) for c, g in machines if c and (g or not gpu)]
     count = asked or (gpus if gpu else len(rooms))
@@ -188,13 +189,13 @@ def fit(asked: int | None, machines: list[tuple[int, int]], device: str) -> tupl
             return count, threads, int(gpu)
     room = sum(min(room) for room in rooms)
     raise ConfigError(
-        f"--workers {count}: Ray has room for {room}", "a worker takes a " + ("GPU and a CPU" if gpu else "CPU")
+        f"--workers {count}: Ray has room for {room}", "each worker needs a " + ("GPU and a CPU" if gpu else "CPU")
     )
 
 
 def each(ray: Any, actors: list[Any], items: Iterable[Item], start: Callable[[Any, Item], Any]) -> Iterator[Any]:
-    """The results of `start(actor, item)`, which gives a Ray reference, for each item once, in the order in which they
-    end; an actor has one item at a time."""
+    """Call `start(actor, item)`, which returns a Ray reference, once for each item, one item per actor at a time, and
+    yield the results as they are finished."""
     free, busy, queue = deque(actors), {}, iter(items)
     while True:
         while free and (item := next(queue, None)) is not None:
@@ -209,7 +210,7 @@ def each(ray: Any, actors: list[Any], items: Iterable[Item], start: Callable[[An
 
 
 def first_answer(ray: Any, reference: Any, patience: float = 30, on_note: OnNote = ignore) -> Any:
-    """ray.get; after `patience` seconds without an answer it is noted: a cluster may be busy with others' work."""
+    """ray.get, with a note to the user if it takes more than `patience` seconds: the cluster may be busy."""
     if not ray.wait([reference], timeout=patience)[0]:
         on_note("waiting for Ray to start a worker")
     return ray.get(reference)

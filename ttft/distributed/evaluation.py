@@ -1,9 +1,9 @@
-"""Prompts scored on Ray: a session per worker; prompts go out in chunks, results come back here.
+"""Scores prompts on Ray: each worker has its own session and receives prompts in chunks; results come back here.
 
-A chunk has as many prompts as a worker trains side by side, or fewer, so that there are two for every worker. Only
-this process writes the run folder, a chunk when it has ended: what a worker had done of a chunk when it died is done
-again, and no prompt is written twice. Records come in the order in which the chunks end. Adapters are written by the
-workers, so that their folder, like all that is read, must be one that all machines share.
+A chunk holds as many prompts as a worker trains at the same time, or fewer, so that there are at least two chunks per
+worker. Only this process writes the run folder, one finished chunk at a time. If a worker dies, its chunk is repeated,
+and no prompt is recorded twice. Records are in the order in which chunks finish. Adapters are written by the workers,
+so their folder, like everything that is read, must be on a file system that all machines share.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ def ray_evaluator(
     options: dict[str, Any], scoring: Scoring, manifest: Manifest, *, prompts: int, folder: Path,
     count: int | None = None, address: str | None = None, on_note: OnNote = ignore,
 ) -> Iterator[RayEvaluator]:  # fmt: skip
-    """Workers that score prompts, each with a session of its own.
+    """Workers that score prompts, each with its own session.
 
-    options  arguments of `Tuner`, plain values;  prompts  how many there will be;  folder  of the run
-    count, address  how many workers, and a cluster's address; default: one a GPU or machine, on a Ray of one's own
+    options  arguments of `Tuner`, plain values;  prompts: how many there will be;  folder: of the run
+    count, address  number of workers and address of the cluster; see cluster.workers for the defaults
     Raises ConfigError for an index that workers cannot share.
     """
     if not manifest.complete:
         raise ConfigError(
-            f"{options['index']} is not finished: workers would not all see the same pieces",
-            "finish it first, or leave --backend out",
+            f"{options['index']} is not finished, so the workers might not all see the same pieces",
+            "finish the index first, or leave --backend out",
         )
     if (manifest.search.uri or "").endswith(EMBEDDED):
         raise ConfigError(
-            f"{options['index']} is searched by Milvus in a {EMBEDDED} file, which serves one process at a time",
-            "leave --backend out, or search it by Faiss or a Milvus server: ttft index merge",
+            f"{options['index']} is searched through a Milvus {EMBEDDED} file, which serves one process at a time",
+            "leave --backend out, or move the index to Faiss or a Milvus server with ttft index merge",
         )
     with workers(count=count, address=address, device=options["device"], seed=options["seed"], folder=folder) as crew:
         yield RayEvaluator(options, scoring, crew, prompts, on_note)
 
 
 class RayEvaluator:
-    """What tuner.scoring.Evaluator is, on workers. The first of them speaks for all; the others check that they
-    agree."""
+    """The Ray counterpart of tuner.scoring.Evaluator. The first worker reports the settings; the others check that
+    theirs are the same."""
 
     def __init__(
         self, options: dict[str, Any], scoring: Scoring, crew: Workers, prompts: int, on_note: OnNote = ignore
@@ -63,7 +63,7 @@ class RayEvaluator:
         import ray
 
         worker: Any = ray.remote(Worker).options(**ENDURING, **crew.resources)
-        # kept here: a worker that is started again asks for it again, and Ray forgets what nobody holds
+        # kept here: a restarted worker needs it again, and Ray deletes objects without references
         self.given = ray.put(options)
         self.workers: list[Any] = [
             worker.remote(crew, self.given, scoring, prompts) for _ in range(min(crew.count, prompts))
@@ -83,7 +83,7 @@ class RayEvaluator:
         ray.get(self.workers[0].check.remote(list(prompts)))
 
     def spread_budget(self, prompts: Sequence[Prompt], steps: int, on_progress: OnProgress = ignore) -> int:
-        """On one worker: selection is a small part of the work."""
+        """Runs on one worker, since selection is a small part of the work."""
         import ray
 
         self.planned, given = ray.get(self.workers[0].spread_budget.remote(list(prompts), steps))
@@ -94,7 +94,7 @@ class RayEvaluator:
         self, prompts: Sequence[Prompt], *, on_selection: Callable[[Selection], None] = ignore,
         counter: StepCount | None = None,
     ) -> Iterator[Result]:  # fmt: skip
-        """`counter` sees only prompts that have ended."""
+        """`counter` is not used: the caller counts finished prompts, and single steps are not seen here."""
         import ray
 
         def start(worker: Any, chunk: list[Prompt]) -> Any:
@@ -110,7 +110,7 @@ class RayEvaluator:
 
 
 class Worker:
-    """An actor. What it holds is loaded when it is first asked, so that one that died begins where it stood."""
+    """A Ray actor. It loads its session when first used, so that a restarted worker loads it again."""
 
     def __init__(self, crew: Workers, options: dict[str, Any], scoring: Scoring, prompts: int) -> None:
         self.crew, self.options, self.scoring, self.prompts = crew, options, scoring, prompts
@@ -122,7 +122,7 @@ class Worker:
         return Tuner(**self.options).evaluator(self.scoring, prompts=self.prompts)
 
     def facts(self) -> tuple[dict, int, dict]:
-        """What is done here, how many prompts side by side, and on what machine."""
+        """The resolved settings, the number of prompts trained at the same time, and facts about the machine."""
         return self.evaluator.facts(), self.evaluator.learner.slots, self.evaluator.host_facts()
 
     def check(self, prompts: list[Prompt]) -> None:
@@ -135,12 +135,13 @@ class Worker:
     def score(
         self, prompts: list[Prompt], planned: dict[str, Selection], facts: dict[str, Any]
     ) -> tuple[list[Selection], list[Result]]:
-        """The selections to write down, and the results. Raises ConfigError where this machine would do something else
-        than the first worker."""
+        """The selections and results of a chunk. Raises ConfigError if the settings on this machine differ from the
+        first worker's."""
         changed = differences(facts, self.evaluator.facts())
         if changed:
             raise ConfigError(
-                f"a worker would score differently: {'; '.join(changed)}", "give --device and --dtype, for all machines"
+                f"workers would score differently: {'; '.join(changed)}",
+                "set --device and --dtype to values that all machines support",
             )
         selections: list[Selection] = []
         self.evaluator.planned = planned

@@ -1,13 +1,13 @@
-"""Indexing on Ray: Ray Data reads the corpus in a worker, embeds on others, and writes the shards.
+"""Indexing on Ray: Ray Data reads the corpus in one worker, and embeds and writes the shards in others.
 
     read (one task: the corpus, cut into shards)  ->  _Embedder (actors: embed, write)  ->  entries, in order
 
-A row between them is one shard, and a block one row (`target_max_block_size`), so that a worker takes one at a time and
-its entry comes back as soon as it is made. Ray Data holds the reading back when the writers do not keep up: a few
-hundred MB of texts are under way, however large the corpus. A reader that dies reads again from the start, and a shard
-whose worker dies is made again, as often as it takes; the same corpus gives the same shards, so nothing is lost or
-doubled. The entries come in the order of the shards (`preserve_order`); after the last shard the reader reports what
-it counted. Vectors are those of LocalWriter with as many threads, to the last bit.
+A row of the dataset is one shard, and a block is one row (`target_max_block_size`), so that a worker takes one shard at
+a time and its entry comes back as soon as it is written. Ray Data pauses the reader when the writers do not keep up: a
+few hundred MB of texts are in flight, however large the corpus. A reader that dies starts from the beginning, and a
+shard whose worker dies is built again, as often as necessary; the same corpus gives the same shards, so nothing is lost
+or duplicated. Entries come in the order of the shards (`preserve_order`); after the last shard the reader reports its
+counts. Vectors equal those of LocalWriter with the same number of threads, to the last bit.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from ttft.vector_index.manifest import EmbedderFacts, ShardEntry
 from ttft.vector_index.shards import COLUMNS, arrow_bytes
 
 MESSAGE = -1
-"""In place of a shard's number: the row holds a message of the reader, in JSON, and no documents."""
+"""Instead of a shard's number: the row holds a message of the reader, in JSON, and no documents."""
 IN_FLIGHT = 2
-"""Shards that a worker has: the one it works at, and the next."""
+"""Shards per worker: the one in progress, and the next."""
 
 
 class RayWriter:
-    """Workers of Ray, as the writer of build_index. Ray is started when the build needs it; used as a context, it is
-    stopped at the end.
+    """Ray workers as the writer of build_index. Ray is started when the build needs it, and stopped at the end of the
+    `with` block.
 
         with RayWriter(workers=4) as writer:
             build_index("docs/", "runs/docs", writer=writer)
 
-    workers, address   see cluster.workers. What is read and written must lie on a file system that all machines share.
-    Raises what cluster.workers raises, and the TtftErrors of workers as they were.
+    workers, address   see cluster.workers. Inputs and outputs must be on a file system that all machines share.
+    Raises what cluster.workers raises, and TtftErrors of workers unchanged.
     """
 
     def __init__(self, *, workers: int | None = None, address: str | None = None) -> None:
@@ -75,7 +75,7 @@ class RayWriter:
     def entries(
         self, shards: SourceShards, documents: Iterator[Document], on_progress: OnProgress
     ) -> Iterator[ShardEntry]:
-        """As ShardWriter says; `documents` are not used: a worker reads the source anew."""
+        """See ShardWriter. `documents` is not used: a worker reads the source itself."""
         done = shards.source.rows
         for row in self._messages(shards).iter_rows():
             kind, value = json.loads(row["message"])
@@ -91,11 +91,11 @@ class RayWriter:
                 yield entry
 
     def _messages(self, shards: SourceShards) -> Any:
-        """The lazy dataset of the workers' messages, one for each shard."""
-        import ray.data  # sets its loggers up
+        """The lazy dataset of the workers' messages, one per shard."""
+        import ray.data  # sets up its loggers
 
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", "The minimum number of concurrent actors")  # of a corpus with few shards
+        warnings.filterwarnings("ignore", "The minimum number of concurrent actors")  # if there are few shards
         target = _Target(str(shards.folder), shards.manifest.precision, shards.place, self.facts)
         found = ray.data.read_datasource(_source(shards, self.crew), override_num_blocks=1, num_cpus=0).map_batches(
             _Embedder,
@@ -113,7 +113,7 @@ class RayWriter:
 
 
 def _probe(encoder: EncoderOptions, crew: Workers) -> tuple[EmbedderFacts, dict]:
-    """In a worker: the facts of the encoder, and of the machine."""
+    """In a worker: the facts of the encoder and of the machine."""
     return _local_writer(encoder, crew)[1:]
 
 
@@ -128,7 +128,7 @@ def _local_writer(encoder: EncoderOptions, crew: Workers) -> tuple[LocalWriter, 
 
 
 def _source(shards: SourceShards, crew: Workers) -> Any:
-    """The corpus as Ray Data knows sources: with a single task to read it, which is told nothing of others."""
+    """The corpus as a Ray Data source that is read by a single task."""
     from ray.data import Datasource
     from ray.data.block import BlockMetadata
     from ray.data.datasource import ReadTask
@@ -145,7 +145,7 @@ def _source(shards: SourceShards, crew: Workers) -> Any:
 
 
 def _read(shards: SourceShards, crew: Workers) -> Iterator[Any]:
-    """In a worker: a table of one row for each shard that is missing, and one of what was read."""
+    """In a worker: a table of one row for each missing shard, and a last one with the counts of what was read."""
     try:
         crew.settle()
         shards, documents = shards.read_anew()
@@ -164,7 +164,7 @@ def _row(number: int, content: bytes) -> Any:
 
 
 def _error(error: errors.TtftError) -> bytes:
-    """Ray Data does not hand our exceptions on as they were, so they travel as messages."""
+    """A TtftError as a message, since Ray Data does not pass our exceptions on unchanged."""
     told = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     return json.dumps(["error", told]).encode()
 
@@ -174,7 +174,7 @@ def _error(error: errors.TtftError) -> bytes:
 
 @dataclass(frozen=True)
 class _Target:
-    """Where shards are written to and how, and what the encoder of every worker must be."""
+    """Where and how shards are written, and the encoder facts that every worker must match."""
 
     folder: str
     precision: str
@@ -183,7 +183,7 @@ class _Target:
 
 
 class _Embedder:
-    """A worker of Ray Data: one encoder, loaded once, and one shard after another."""
+    """A Ray Data worker: loads one encoder and then embeds one shard after another."""
 
     def __init__(self, crew: Workers, encoder: EncoderOptions, target: _Target) -> None:
         self.crew, self.encoder, self.target = crew, encoder, target
@@ -204,7 +204,8 @@ class _Embedder:
         changed = differences(asdict(self.target.facts), asdict(facts))
         if changed:
             raise errors.ConfigError(
-                f"a worker would embed otherwise: {'; '.join(changed)}", "say --device and --dtype, for all machines"
+                f"workers would embed differently: {'; '.join(changed)}",
+                "set --device and --dtype to values that all machines support",
             )
         return writer
 
@@ -217,7 +218,7 @@ class _Embedder:
 
 
 def _documents(content: bytes) -> list[Document]:
-    """What `arrow_bytes` made of documents, as documents."""
+    """The documents from the bytes that `arrow_bytes` made of them."""
     import pyarrow as pa
 
     return [Document(**row) for row in pa.ipc.open_file(content).read_all().select(COLUMNS).to_pylist()]

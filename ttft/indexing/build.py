@@ -1,4 +1,4 @@
-"""Corpus -> pieces -> vectors -> shards -> what searches them. Killed at any moment, a build resumes where it was."""
+"""Corpus -> pieces -> vectors -> shards -> search index. A build can be killed at any moment and resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ttft.indexing.pieces import SourceShards
 from ttft.indexing.searchable import make_searchable
 from ttft.indexing.writer import LocalWriter, ShardWriter
 from ttft.jobs import Job
-from ttft.progress import OnNote, OnProgress, ignore
+from ttft.progress import OnNote, OnProgress, counted, ignore
 from ttft.run_dir import (
     PROBLEMS,
     finish_provenance,
@@ -50,37 +50,37 @@ def build_index(
     seed: int = defaults.SEED, trust_remote_code: bool = False, writer: ShardWriter | None = None,
     problems: Problems | None = None, on_progress: OnProgress = ignore, on_note: OnNote = ignore,
 ) -> VectorIndex:  # fmt: skip
-    """Embed a corpus and write a searchable index into the folder `out`; the opened index.
+    """Embed a corpus and write a searchable index into the folder `out`. Returns the opened index.
 
         build_index("docs/", "runs/docs")
         build_index(["one text", "another"], "runs/two")
 
-    The same call resumes a build that was interrupted, and returns a complete index at once.
+    The same call resumes an interrupted build, and returns at once if the index is complete.
 
-    source            path of a .jsonl, .jsonl.zst, .jsonl.gz or .parquet file, or of a folder of them or of texts; name
-                      of a Hugging Face dataset; or in memory: a list of strings, an iterable of mappings (read into a
-                      list first), a datasets.Dataset or IterableDataset, which is read twice. What is in memory is
-                      recognised by a hash of its content
-    embedder          name, folder, or a loaded encoder, for which embedder_revision, embedder_tokenizer, pooling,
-                      max_tokens, device, dtype and trust_remote_code have no meaning
-    text_field, subset_field  dotted paths into a record;  subsets: only these
-    glob              which files of a folder;  name, split, streaming: of a Hugging Face dataset
-    max_documents     stop after so many texts
-    piece_chars       longest piece a text is cut to;  max_line_bytes: longer lines are problems
-    strict            the first record that cannot be used is an error
-    shard_rows        pieces of a shard; a killed build loses at most one shard's work
+    source            path of a .jsonl, .jsonl.zst, .jsonl.gz, .parquet or text file, or of a folder of such files; name
+                      of a Hugging Face dataset; or data in memory: a list of strings, an iterable of mappings (read
+                      into a list first), a datasets.Dataset or IterableDataset (read twice). Data in memory is
+                      identified by a hash of its content
+    embedder          name, folder, or a loaded encoder; with a loaded one, embedder_revision, embedder_tokenizer,
+                      pooling, max_tokens, device, dtype and trust_remote_code are ignored
+    text_field, subset_field  dotted paths into a record;  subsets: use only these
+    glob              files to read from a folder;  name, split, streaming: for a Hugging Face dataset
+    max_documents     use at most this many texts
+    piece_chars       maximum length of a piece;  max_line_bytes: longer lines are skipped and reported
+    strict            raise an error for the first record that cannot be used
+    shard_rows        pieces per shard; an interrupted build loses at most one shard of work
     precision         of the stored vectors: float16 or float32
-    dedup             pieces that repeat an earlier one: "off", "count", or "exact": left out
-    append            add this source to the index that is there
-    job               "i/n": only every n-th shard, from the i-th on; the index that is returned has no more rows
-                      (perhaps none), and merge_indexes puts the n parts together
-    factory, store, uri, collection   what searches the vectors: a Faiss factory string or "auto"; "faiss" or "milvus",
-                      where that is, and its collection
-    seed              of the sample that kinds other than Flat are trained on
-    writer            what embeds and writes shards; default: this process
-    problems          counts what could not be read; default: the summary goes to on_note only
-    Raises CorpusError for a source that cannot be read or has no text, ConfigError for options that do not fit, or when
-    `out` holds another index, MissingArtifact, DiskFull. What was finished before an error stays valid.
+    dedup             exact duplicates of an earlier piece: "off", "count" (report them) or "exact" (leave them out)
+    append            add the source to an existing index
+    job               "i/n": build only every n-th shard, starting from the i-th. The returned index has only those rows
+                      (possibly none); merge_indexes joins the n parts
+    factory, store, uri, collection   the search index: a Faiss factory string or "auto"; "faiss" or "milvus", the
+                      address of the latter, and the name of the collection
+    seed              of the sample of vectors that kinds other than Flat are trained on
+    writer            embeds and writes the shards; default: this process
+    problems          counts what could not be read; on_note gets a summary in any case
+    Raises CorpusError if the source cannot be read or has no text, ConfigError for invalid options or if `out` holds
+    another index, MissingArtifact, DiskFull. Everything finished before an error stays valid.
     """
     one_of(precision=(precision, ("float16", "float32")), dedup=(dedup, ("off", "count", "exact")))
     at_least(shard_rows=shard_rows)
@@ -94,7 +94,7 @@ def build_index(
     )  # fmt: skip
     search = SearchOptions(factory, store, uri, collection)
     if isinstance(embedder, Embedder) and writer is not None:
-        raise ConfigError("a writer loads its own encoder", "give embedder by its name, or leave writer out")
+        raise ConfigError("a writer loads its own encoder", "pass the embedder's name, or leave writer out")
     writer = writer or LocalWriter(embedder if isinstance(embedder, Embedder) else None)
     options = _Options(Path(out), corpus, encoder, search, _job(job, store), shard_rows, precision, dedup, append, seed)
     return _build(options, writer, Problems(strict) if problems is None else problems, on_progress, on_note)
@@ -104,7 +104,9 @@ def _job(job: str | None, store: str) -> str | None:
     if job is None:
         return None
     if store == "milvus":
-        raise ConfigError("a part of an index goes into no store", "give --store milvus to ttft index merge")
+        raise ConfigError(
+            "job builds a part of an index, which is not searchable yet", "give --store milvus to ttft index merge"
+        )
     try:
         return str(Job.parse(job))
     except ValueError as error:
@@ -113,7 +115,7 @@ def _job(job: str | None, store: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Options:
-    """What build_index was asked for."""
+    """The arguments of build_index."""
 
     folder: Path
     corpus: CorpusOptions
@@ -132,9 +134,9 @@ def _build(
 ) -> VectorIndex:
     folder, corpus, seed = options.folder, options.corpus, options.seed
     documents = corpus.documents(problems)
-    first = next(documents, None)  # a source that cannot be read is said before anything is loaded or written
+    first = next(documents, None)  # fails on a source that cannot be read before anything is loaded or written
     if first is None:
-        raise CorpusError(f"{corpus.source} holds no text", "see --text-field and --glob")
+        raise CorpusError(f"{corpus.source} has no text", "check --text-field and --glob")
     with locked(folder):
         started = time.perf_counter()
         facts, host = writer.prepare(options.encoder, folder, seed=seed, on_note=on_note)
@@ -152,7 +154,7 @@ def _build(
         shards = SourceShards(folder, manifest, corpus, problems)
         if not shards.source.complete:
             if shards.source.rows:
-                on_note(f"resuming after {shards.source.rows:,} pieces of {shards.source.corpus.source}")
+                on_note(f"resuming after {counted(shards.source.rows, 'piece')} of {shards.source.corpus.source}")
             _add_source(shards, writer.entries(shards, chain([first], documents), on_progress))
         if options.job is None:
             make_searchable(folder, manifest, seed, on_progress)
@@ -163,7 +165,7 @@ def _build(
 
 
 def _add_source(shards: SourceShards, entries: Iterator[ShardEntry]) -> None:
-    """Enter every shard into the manifest, once it is written; then the source is complete."""
+    """Add every shard to the manifest as soon as it is written, then mark the source as complete."""
     folder, manifest, source = shards.folder, shards.manifest, shards.source
     for entry in entries:
         manifest.shards.append(entry)

@@ -1,4 +1,4 @@
-"""Whose folder is it: a build begins an index, resumes its own, adds a source to it, or is refused."""
+"""Claims a folder for a build, which starts a new index, resumes its own, adds a source to it, or is refused."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ttft.vector_index.manifest import CorpusFacts, Manifest, Search, Source, re
 from ttft.vector_index.segments import AUTO, choose_again
 
 ASKED = ("store", "factory", "uri", "collection")
-"""What was asked for of the search, in its entry of the manifest."""
+"""The keys of the manifest's entry for the search index that the user chooses."""
 
 
 def claim(folder: Path, asked: Manifest, corpus: CorpusFacts, *, append: bool, in_memory: bool) -> Manifest:
-    """The manifest of this very index, begun or found, whose last source is this corpus and not complete, unless all
-    is complete.
+    """The manifest of the index in the folder, new or existing. Its last source is this corpus, and incomplete unless
+    the whole index is complete.
 
-    asked      a manifest without sources: what the index is to be
-    in_memory  the corpus is in memory: its name does not tell it from others
-    Raises ConfigError when the folder holds another index or a run.
+    asked      the requested index: a manifest without sources
+    in_memory  the corpus is in memory, so that its name does not identify it
+    Raises ConfigError if the folder holds another index or a run.
     """
     if not (folder / MANIFEST).exists():
         check_new(folder, asked.search)
@@ -42,9 +42,9 @@ def claim(folder: Path, asked: Manifest, corpus: CorpusFacts, *, append: bool, i
 
 
 def search_for(options: SearchOptions, folder: Path, dimension: int) -> Search:
-    """The manifest's entry of what is to search the vectors, of which nothing is built yet.
+    """The manifest's entry for a search index that is not built yet.
 
-    Raises ConfigError for a kind of index that Faiss or Milvus does not know, before all the work.
+    Raises ConfigError, before any other work, for a kind of index that Faiss or Milvus does not support.
     """
     if options.store == "milvus":
         return milvus.place(folder, options.uri, options.collection, options.factory)
@@ -54,7 +54,7 @@ def search_for(options: SearchOptions, folder: Path, dimension: int) -> Search:
 
 
 def check_new(folder: Path, search: Search) -> None:
-    """Before the work of a new index begins: is the folder free, and can what is to search it be used?
+    """Before a new index is begun, check that the folder is free and that Milvus, if used, is available.
 
     Raises TtftError.
     """
@@ -69,24 +69,24 @@ def search_differences(there: Search, asked: Search) -> list[str]:
 
 
 def key_differences(there: Manifest, asked: Manifest, keys: tuple[str, ...]) -> list[str]:
-    """Of the named keys and of the embedder."""
+    """The differences in the named keys and in the embedder."""
     changed = differences(*({key: getattr(manifest, key) for key in keys} for manifest in (there, asked)))
     return changed + differences(asdict(there.embedder), asdict(asked.embedder))
 
 
 def _same_index(folder: Path, there: Manifest, asked: Manifest) -> None:
-    """What one index has one of: embedder, precision, part, dedup, and the kind of search that was asked for."""
+    """Check what all sources of an index have in common: embedder, precision, part, dedup and search index."""
     changed = key_differences(there, asked, ("precision", "part", "dedup"))
     changed += search_differences(there.search, asked.search)
     if changed:
         raise ConfigError(
             f"{folder} holds another index: " + "; ".join(changed),
-            "choose another --out, or remove that folder first",
+            "choose another --out, or delete that folder first",
         )
 
 
 def _last_is_finished(folder: Path, manifest: Manifest, corpus: CorpusFacts) -> None:
-    """Of several sources only the last can be under way."""
+    """Only the last of several sources can be incomplete."""
     unfinished = [s.corpus.source for s in manifest.sources if not s.complete and s.corpus != corpus]
     if unfinished:
         raise ConfigError(f"{folder}: adding {unfinished[0]} was interrupted", "run that command again first")
@@ -105,12 +105,13 @@ def _may_append(folder: Path, manifest: Manifest, corpus: CorpusFacts, append: b
         )
     if twice:
         raise ConfigError(
-            f"{folder} holds {corpus.source} already; adding it would double its pieces: {changed}",
-            "add a file with what is new; only an index made with --dedup exact takes a source again",
+            f"{folder} already holds {corpus.source}; adding it again would duplicate its pieces: {changed}",
+            "add a file with only the new texts; a source can be added again only to an index with --dedup exact",
         )
     if manifest.part is not None:
-        raise ConfigError(f"{folder} is part {manifest.part} of an index", "merge the parts, then add to the index")
+        raise ConfigError(f"{folder} is part {manifest.part} of an index", "merge the parts first, then add the source")
     if not manifest.complete:
         raise ConfigError(
-            f"{folder} is not finished; it was begun otherwise: {changed}", "run the command that began it again first"
+            f"{folder} is not finished and was begun with other options: {changed}",
+            "finish it first: run the original command again",
         )

@@ -1,4 +1,4 @@
-"""Parts of one build, or whole indexes, to one index; shards are linked or copied, never embedded again."""
+"""Merges the parts of one build, or complete indexes, into one index; shards are linked or copied as they are."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def merge_indexes(
     uri: str | None = None, collection: str = defaults.COLLECTION, seed: int = defaults.SEED,
     on_progress: OnProgress = ignore, on_note: OnNote = ignore,
 ) -> VectorIndex:  # fmt: skip
-    """Make one index of several, in the folder `out`; the opened index.
+    """Merge several indexes into one in the folder `out`. Returns the opened index.
 
-    parts  folders of the parts of one build (job="i/n"), in any order, or of whole indexes, in the order of their rows;
-           one index alone gets another kind of search
-    The other arguments are those of build_index. The same call resumes a merge that was interrupted, and returns a
-    complete index at once. Raises ConfigError for parts that do not fit together, or when `out` holds something else.
+    parts  folders of the parts of one build (job="i/n"), in any order, or of complete indexes, in the order of their
+           rows. A single index gets another search index
+    The other arguments are those of build_index. The same call resumes an interrupted merge, and returns at once if the
+    index is complete. Raises ConfigError for parts that do not belong together, or if `out` holds something else.
     """
     options, folder = SearchOptions(factory, store, uri, collection), Path(out)
     if not parts:
-        raise ConfigError("there are no parts to merge", "name the folders of indexes")
+        raise ConfigError("there are no parts to merge", "give the folders of the parts or indexes")
     paths = [Path(part) for part in parts]
     manifests = [read_manifest(path) for path in paths]
     _fit_together(paths, manifests)
@@ -76,36 +76,36 @@ def merge_indexes(
     return opened(folder, manifest)
 
 
-# ---- do they fit together? -----------------------------------------------------------------------------------------
+# ---- checks --------------------------------------------------------------------------------------------------------
 
 
 def _fit_together(parts: list[Path], manifests: list[Manifest]) -> None:
-    """Raises ConfigError that names the folder and what keeps it from being merged with the first."""
+    """Raises ConfigError naming the folder that cannot be merged with the first, and why."""
     for part, manifest in zip(parts, manifests, strict=True):
         changed = key_differences(manifests[0], manifest, ("precision", "dedup"))
         if changed:
-            raise ConfigError(f"{parts[0]} and {part} do not fit together: " + "; ".join(changed))
+            raise ConfigError(f"{parts[0]} and {part} cannot be merged: " + "; ".join(changed))
         if not manifest.complete:
             raise ConfigError(f"{part} is not finished", "run its ttft index command again first")
     if len({part.resolve() for part in parts}) < len(parts):
-        raise ConfigError("a folder is given twice", "name each part once")
+        raise ConfigError("a folder is given twice", "give each part once")
     jobs = [manifest.part for manifest in manifests]
     if any(job is not None for job in jobs):
         _one_build(parts, manifests, jobs)
 
 
 def _one_build(parts: list[Path], manifests: list[Manifest], jobs: list[str | None]) -> None:
-    """The parts of --job are all there, once each, and of one build."""
+    """Check that the parts of --job belong to one build and that each is given exactly once."""
     if None in jobs:
         raise ConfigError(
-            f"{parts[jobs.index(None)]} is a whole index, others are parts (--job)", "merge the parts first"
+            f"{parts[jobs.index(None)]} is a complete index, the others are parts (--job)", "merge the parts first"
         )
     numbers = [Job.parse(job) for job in jobs if job is not None]
     total = numbers[0].total
     missing = sorted(set(range(1, total + 1)) - {n.number for n in numbers if n.total == total})
     if missing or len(numbers) != total:
         wanted = ", ".join(f"{number}/{total}" for number in missing) or "each part once"
-        raise ConfigError(f"the parts of this build are not {', '.join(map(str, numbers))}", f"missing: {wanted}")
+        raise ConfigError(f"parts {', '.join(map(str, numbers))} are not a complete build", f"missing: {wanted}")
     for part, manifest in zip(parts, manifests, strict=True):
         changed = differences(asdict(manifests[0].sources[0].corpus), asdict(manifest.sources[0].corpus))
         if changed:
@@ -117,7 +117,8 @@ def _one_build(parts: list[Path], manifests: list[Manifest], jobs: list[str | No
 
 @dataclass(frozen=True)
 class _Plan:
-    """The new index: for every shard its folder now and its new entry; its sources, and their files of problems now."""
+    """The new index: for every shard its current folder and its new entry; its sources, and their current files of
+    problems."""
 
     shards: list[tuple[Path, ShardEntry]]
     sources: list[Source]
@@ -145,7 +146,7 @@ def _plan(parts: list[Path], manifests: list[Manifest]) -> _Plan:
 
 
 def _claim(folder: Path, asked: Manifest, plan: _Plan) -> Manifest:
-    """The manifest of the merge, begun or found. Raises ConfigError when the folder holds something else."""
+    """The manifest of the merge, new or existing. Raises ConfigError if the folder holds something else."""
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
         choose_again(manifest.search, asked.search.factory)
@@ -160,7 +161,7 @@ def _claim(folder: Path, asked: Manifest, plan: _Plan) -> Manifest:
 
 
 def _same_merge(folder: Path, there: Manifest, asked: Manifest, plan: _Plan) -> None:
-    """A folder goes on only as the merge that it was begun as."""
+    """Check that an existing folder holds this very merge."""
     changed = key_differences(there, asked, ("precision", "part", "dedup"))
     changed += search_differences(there.search, asked.search)
     if changed or there.shards != [entry for _, entry in plan.shards][: len(there.shards)]:
@@ -170,7 +171,7 @@ def _same_merge(folder: Path, there: Manifest, asked: Manifest, plan: _Plan) -> 
 
 
 def _take_shards(folder: Path, manifest: Manifest, plan: _Plan, on_progress: OnProgress) -> None:
-    """Bring every shard into the folder."""
+    """Link or copy every shard into the folder."""
     for path, entry in plan.shards[len(manifest.shards) :]:
         part, place = folder / (entry.name + ".part"), folder / entry.name
         for leftover in (part, place):
@@ -186,11 +187,11 @@ def _take_shards(folder: Path, manifest: Manifest, plan: _Plan, on_progress: OnP
         manifest.shards.append(entry)
         manifest.rows += entry.rows
         write_manifest(folder, manifest)
-        on_progress(Progress("taking shards", len(manifest.shards), len(plan.shards), "shards"))
+        on_progress(Progress("copying shards", len(manifest.shards), len(plan.shards), "shards"))
 
 
 def _link_or_copy(there: Path, here: Path) -> None:
-    """The files of an index never change, so two folders may share them; another file system gets a copy."""
+    """Hard-link a file, since the files of an index never change; copy it if the file system does not allow that."""
     try:
         os.link(there, here)
     except OSError:
@@ -200,7 +201,7 @@ def _link_or_copy(there: Path, here: Path) -> None:
 
 
 def _count_repeats(folder: Path, manifest: Manifest) -> None:
-    """Pieces that came before, now also in another index; those that dedup "exact" left out stay counted."""
+    """Count duplicates again, now also across indexes; those that dedup "exact" left out stay counted."""
     for source in manifest.sources:
         source.duplicates = source.read - source.rows
     with closing(Seen(folder / ".seen")) as seen:

@@ -1,4 +1,4 @@
-"""What a build is asked for, in three parts, checked when they are made: the corpus, the encoder, and the search."""
+"""The options of a build in three parts, validated on construction: the corpus, the encoder, and the search index."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ttft.vector_index.manifest import CorpusFacts
 
 @dataclass(frozen=True)
 class CorpusOptions:
-    """Which texts a source gives, and how they are cut; see corpus.sources.read_texts for the fields."""
+    """Which texts of a source are used, and how they are cut; see corpus.sources.read_texts for the fields."""
 
     source: str | InMemory
     text_field: str
@@ -43,11 +43,11 @@ class CorpusOptions:
         )  # fmt: skip
 
     def documents(self, problems: Problems) -> Iterator[Document]:
-        """The source's texts, cut into pieces; what cannot be read is added to `problems`."""
+        """The source's texts cut into pieces. What cannot be read is added to `problems`."""
         return pieces(self.texts(problems), self.piece_chars)
 
     def facts(self, *, shard_rows: int, seed: int) -> CorpusFacts:
-        """The entry of the manifest. The fingerprint of what is in memory is a hash of its content."""
+        """The entry of the manifest. For data in memory the fingerprint is a hash of its content."""
         if isinstance(self.source, InMemory):
             name, found = self.source.name, content_fingerprint(self.texts(Problems()))
         else:
@@ -62,7 +62,7 @@ class CorpusOptions:
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """Which encoder embeds, and how; see embedding.load_embedder for the fields."""
+    """The encoder and how it embeds; see embedding.load_embedder for the fields."""
 
     name: str
     revision: str | None
@@ -81,7 +81,7 @@ class EncoderOptions:
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What is to search the vectors: a kind of index, Faiss or Milvus, and where the Milvus is."""
+    """The search index: its kind, whether Faiss or Milvus holds it, and the address of the latter."""
 
     factory: str
     store: str
@@ -93,24 +93,29 @@ class SearchOptions:
         if self.uri is None:
             return
         if self.store != "milvus":
-            raise ConfigError("uri says where a Milvus is", "give --store milvus too (in Python: store='milvus')")
+            raise ConfigError(
+                "uri is the address of a Milvus server or file", "add --store milvus (in Python: store='milvus')"
+            )
         if "://" in self.uri and "@" in self.uri:
             raise ConfigError(
-                "uri: it would be written down with its password", "leave that out and set MILVUS_TOKEN=user:pass"
+                "uri: the password would be saved with the index",
+                "leave it out and set MILVUS_TOKEN=user:pass instead",
             )
         if self.uri.endswith(".db") == self.uri.startswith(("http://", "https://")):
-            raise ConfigError(f"uri: {self.uri}", "give a file NAME.db, or an address such as http://127.0.0.1:19530")
+            raise ConfigError(
+                f"uri is {self.uri!r}", "give a file NAME.db, or an address such as http://127.0.0.1:19530"
+            )
 
 
 def at_least(**values: int | None) -> None:
-    """Raises ConfigError for a number that is smaller than defaults.LEAST says."""
+    """Raises ConfigError for a number below the minimum in defaults.LEAST."""
     for key, value in values.items():
         if value is not None and value < LEAST[key]:
             raise ConfigError(f"{key} is {value}", f"it must be at least {LEAST[key]}")
 
 
 def one_of(**values: tuple[Any, tuple]) -> None:
-    """Raises ConfigError for a value that is none of those there are."""
+    """Raises ConfigError for a value that is not among the allowed ones. key=(value, allowed values)."""
     for key, (value, known) in values.items():
         if value not in known:
             raise ConfigError(f"{key} is {value!r}", "choose one of " + ", ".join(map(str, known)))

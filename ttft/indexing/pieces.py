@@ -1,4 +1,4 @@
-"""A source as shards: which of its pieces make up which shard, and which of these are still to be made."""
+"""A source as shards: which pieces make up which shard, and which shards are still to be built."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ttft.vector_index.shards import open_shards
 
 @dataclass
 class SourceShards:
-    """The last source of a manifest, cut into shards. What is in which shard follows from the corpus alone, so a build
-    that is resumed reads it from the start and passes over the shards that are there.
+    """The last source of a manifest, cut into shards. The content of each shard depends on the corpus alone, so a
+    resumed build reads it from the start and skips the shards that exist.
 
     problems          what could not be read so far
-    read, duplicates  pieces read so far, and how many of them came before
+    read, duplicates  pieces read so far, and how many of them are duplicates
     """
 
     folder: Path
@@ -43,12 +43,13 @@ class SourceShards:
         return self.manifest.sources[self.place]
 
     def read_anew(self) -> tuple[SourceShards, Iterator[Document]]:
-        """The same source with nothing read of it yet, and its pieces: for another process to read."""
+        """The same source with nothing read yet, and its pieces, to be read in another process."""
         again = SourceShards(self.folder, self.manifest, self.corpus, Problems(strict=self.problems.strict))
         return again, self.corpus.documents(again.problems)
 
     def missing(self, documents: Iterator[Document]) -> Iterator[tuple[int, list[Document]]]:
-        """The shards, by number, that are this job's and not there yet; `documents` are all pieces of the source."""
+        """(number, documents) of each shard that belongs to this job and does not exist yet. `documents`: all pieces of
+        the source."""
         there = {shard.name for shard in self.manifest.shards}
         first = sum(shard.source < self.place for shard in self.manifest.shards)
         job = Job.parse(self.manifest.part) if self.manifest.part is not None else Job(1, 1)
@@ -61,7 +62,7 @@ class SourceShards:
                 yield number, shard
 
     def _unique(self, documents: Iterator[Document]) -> Iterator[Document]:
-        """Each piece; those that came before are counted, and with dedup "exact" left out."""
+        """The pieces; duplicates are counted, and with dedup "exact" left out."""
         with closing(self._earlier()) if self.manifest.dedup != "off" else nullcontext() as seen:
             for document in documents:
                 self.read += 1
@@ -72,7 +73,7 @@ class SourceShards:
                 yield document
 
     def _earlier(self) -> Seen:
-        """The digests of the sources before this one."""
+        """The digests of all earlier sources."""
         seen = Seen(self.folder / ".seen")
         for shard in open_shards(self.folder, self.manifest):
             if shard.entry.source < self.place:

@@ -1,4 +1,4 @@
-"""The last step of a build or a merge: cover the finished shards by what searches them."""
+"""The last step of a build or a merge: build the search index over the finished shards."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ttft.vector_index.shards import open_shards
 
 
 def make_searchable(folder: Path, manifest: Manifest, seed: int, on_progress: OnProgress) -> None:
-    """Cover the finished shards by what searches them; then the index is complete.
+    """Build the search index over the finished shards, and mark the index as complete.
 
-    seed  of the sample that a kind other than Flat is trained on
-    Raises ConfigError when the kind cannot be built, DiskFull, MissingArtifact where Milvus does not answer.
+    seed  of the sample of vectors that a kind other than Flat is trained on
+    Raises ConfigError if the kind cannot be built, DiskFull, MissingArtifact if Milvus does not answer.
     """
     search = manifest.search
     covered = search.rows if search.store == "milvus" else sum(segment.rows for segment in search.segments)
@@ -24,8 +24,8 @@ def make_searchable(folder: Path, manifest: Manifest, seed: int, on_progress: On
     def on_rows(rows: int) -> None:
         nonlocal covered
         covered += rows
-        # a collection that was emptied since is filled from the start
-        on_progress(Progress("making the shards searchable", min(covered, manifest.rows), manifest.rows, "pieces"))
+        # min: a collection that was emptied in the meantime is filled from the start
+        on_progress(Progress("building the search index", min(covered, manifest.rows), manifest.rows, "pieces"))
 
     add = add_rows if search.store == "milvus" else partial(add_segments, seed=seed)
     add(

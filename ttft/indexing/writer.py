@@ -1,4 +1,4 @@
-"""Shards of documents -> vectors -> the index folder. A ShardWriter does it; LocalWriter does it in this process."""
+"""Shards of documents -> vectors -> the index folder, by a ShardWriter; LocalWriter is the one in this process."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ STAGE, UNIT = "embedding", "pieces"
 
 
 class ShardWriter(Protocol):
-    """What embeds shards and writes them into the index folder."""
+    """Embeds shards and writes them into the index folder."""
 
     def prepare(
         self, encoder: EncoderOptions, folder: Path, *, seed: int, on_note: OnNote
     ) -> tuple[EmbedderFacts, dict]:
-        """Load the encoder: its facts, for the manifest, and those of the machine, for provenance.json. The folder is
-        there. Called once, before `entries`."""
+        """Load the encoder. Returns its facts, for the manifest, and those of the machine, for provenance.json. Called
+        once, before `entries`, when the folder exists."""
         ...
 
     def entries(
         self, shards: SourceShards, documents: Iterator[Document], on_progress: OnProgress
     ) -> Iterator[ShardEntry]:
-        """Embed and write each missing shard of the source; its entry, in the order of the shards.
+        """Embed and write each missing shard of the source; yields their entries, in the order of the shards.
 
         documents  all pieces of the source
-        When it ends, shards.read, duplicates and problems say what was read.
+        At the end shards.read, shards.duplicates and shards.problems are up to date.
         """
         ...
 
@@ -43,9 +43,9 @@ class ShardWriter(Protocol):
 class LocalWriter:
     """One encoder, on this process's device.
 
-    embedder     one that is loaded already; of the options only the batch size is then used
-    own_process  this process does nothing else: its seed, threads, allocator and the notices of libraries are set for
-                 the work (see runtime), as the commands do; otherwise they are left alone
+    embedder     an encoder that is already loaded; then only the batch size of the options is used
+    own_process  this process does nothing else, so that its seed, threads, allocator and logging may be set (see
+                 runtime), as the commands do; otherwise they are left alone
     """
 
     def __init__(self, embedder: Embedder | None = None, *, own_process: bool = False) -> None:
@@ -83,8 +83,9 @@ class LocalWriter:
         self, folder: Path, number: int, documents: list[Document], *, precision: str, source: int,
         on_batch: Callable[[int], None] | None = None,
     ) -> ShardEntry:  # fmt: skip
-        """Embed one shard and write it; its entry. `on_batch` is told how many pieces are newly embedded."""
-        assert self.embedder is not None, "prepare() comes first"
+        """Embed one shard, write it and return its entry. `on_batch` is called with the number of pieces just
+        embedded."""
+        assert self.embedder is not None, "call prepare() first"
         texts = [d.text for d in documents]
         vectors = self.embedder.encode(texts, batch_size=self.batch_size, on_batch=on_batch)
         return write_shard(folder, number, documents, vectors, precision=precision, source=source)

@@ -1,7 +1,7 @@
-"""Charts as SVG text: pure functions from numbers, coloured by the classes that page.py's style sheet defines.
+"""Charts as SVG text: pure functions of the numbers, coloured by the CSS classes of style.py.
 
-A series is told apart three times: by colour (c0..c5), by dash and by the shape of its points, so that it survives grey
-print and colour blindness. All labels are escaped.
+Series differ in colour (c0..c5), in dashes and in the shape of their points, so that they can be told apart in grey and
+by colour-blind readers. All labels are escaped.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ COLOURS = 6
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
 SHAPES = ("circle", "square", "triangle", "diamond")
 MANY = 12  # values on the x axis
-TICK_GAP = 24  # least distance of two labels on the x axis
+TICK_GAP = 24  # minimum distance between labels on the x axis
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of one run, with an interval at each or none at all (empty low and high)."""
+    """Points of one run, with an interval at each point or none at all (empty low and high)."""
 
     label: str
     x: Sequence[float]
@@ -33,7 +33,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """From data to pixels: x as log2(1 + x) (step 0 has a place), y linear."""
+    """Data to pixels: x as log2(1 + x), so that step 0 is on the axis; y linear."""
 
     x_end: float
     y_low: float
@@ -90,7 +90,7 @@ def _frame(axes: Axes, ticks: list[float], xs: list[float], x_label: str, y_labe
 
 
 def spaced(xs: list[float], axes: Axes) -> list[float]:
-    """The values whose labels do not touch, from the right: the last step matters most. Of many: 1, 2, 5, 10 ..."""
+    """Values whose labels do not overlap, from the right, as the last step matters most; if many, 1, 2, 5, 10, ..."""
     if len(xs) > MANY:
         xs = [x for x in xs if x == xs[-1] or str(int(x)).rstrip("0") in ("", "1", "2", "5")]
     kept: list[float] = []
@@ -151,7 +151,7 @@ def key(index: int) -> str:
 
 
 def stage_bars(rows: list[tuple[str, dict[str, float]]], stages: list[str], title: str) -> str:
-    """One bar per run, stacked from its seconds by stage; the run and its total stand above the bar."""
+    """One bar per run, stacked from its seconds by stage; the run's label and total are above the bar."""
     longest = max((sum(seconds.values()) for _, seconds in rows), default=0.0)
     if longest <= 0:
         return ""

@@ -1,7 +1,7 @@
-"""Which runs may stand in one table, and what they are called there.
+"""Groups runs that can be compared in one table, and labels them.
 
-A group holds the runs of one model and one way of scoring ("whole" or "suffix"): only these are comparable. Within a
-group every number is over the prompts that all of its runs have scored.
+A group holds runs with the same model and the same way of scoring ("whole" or "suffix"); no others are comparable. All
+numbers of a group are over the prompts that all of its runs have scored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KEYS_IN_LABEL = 3
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Comparable runs with unique labels. prompts: the keys common to all, sorted; seen: how many there are in any."""
+    """Comparable runs with unique labels. prompts: the keys common to all, sorted; seen: number of keys in any run."""
 
     score: str
     model: str
@@ -33,9 +33,9 @@ def read_groups(folders: list[Path]) -> list[Group]:
 
 
 def group_runs(runs: list[Run]) -> list[Group]:
-    """Groups of one model and one score, in order of first appearance.
+    """Group runs by model and score, in order of first appearance.
 
-    Raises TtftError when the runs of a group have no prompt in common.
+    Raises TtftError if the runs of a group have no prompt in common.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
@@ -50,7 +50,7 @@ def _group(score: str, model: str, runs: list[Run]) -> Group:
         names = ", ".join(str(run.folder) for run in runs)
         raise TtftError(
             f"these runs have no prompt in common (same id, same text, same scored bytes): {names}",
-            "report them one by one, or run them with the same prompts",
+            "report each run on its own, or run them with the same prompts",
         )
     labelled = tuple(replace(run, label=label) for run, label in zip(runs, labels(runs), strict=True))
     return Group(score, model, labelled, tuple(sorted(common)), len(set.union(*keys)))
@@ -60,7 +60,7 @@ def _group(score: str, model: str, runs: list[Run]) -> Group:
 
 
 def labels(runs: list[Run]) -> list[str]:
-    """Unique labels: the plain one; else with the keys in which its namesakes differ; else the folder."""
+    """Unique labels: the plain label, if necessary with the keys in which its runs differ, else the folder."""
     result = []
     for run in runs:
         namesakes = [other for other in runs if other.label == run.label]
@@ -70,7 +70,7 @@ def labels(runs: list[Run]) -> list[str]:
     names = [label if result.count(label) == 1 else run.folder.name for run, label in zip(runs, result, strict=True)]
     if len(set(names)) == len(names):
         return names
-    places = [str(run.folder) for run in runs]  # two runs in jobs may lie in one folder
+    places = [str(run.folder) for run in runs]  # two runs that are split into jobs may share a folder
     return [place if places.count(place) == 1 else f"{place} ({i})" for i, place in enumerate(places, 1)]
 
 

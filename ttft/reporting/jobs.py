@@ -1,6 +1,6 @@
-"""Run folders read together: the jobs of one run (`ttft finetune-eval --job i/n`) are joined to that run.
+"""Reads run folders and joins the jobs of one run (`ttft finetune-eval --job i/n`).
 
-Jobs are of one run when their configurations are equal but for the job. They may lie anywhere.
+Jobs belong to the same run if their configurations differ only in the job. Their folders may be anywhere.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ttft.reporting.runs import PLACES, Run, read_config, read_run
 
 
 def read_runs(folders: list[Path]) -> list[Run]:
-    """Read run folders, one named twice once, and join the jobs among them; errors: see `read_run`, `join`."""
+    """Read run folders, ignoring repetitions, and join the jobs among them; errors: see `read_run`, `join`."""
     parts = [part for folder in folders for part in _parts(folder)]
     once = {folder.resolve(): folder for folder in reversed(parts)}
     return join([read_run(folder) for folder in reversed(once.values())])
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The jobs with results in a folder that holds no other runs; else the folder itself."""
+    """The jobs inside a folder, if it contains nothing but jobs with results; else the folder itself."""
     if (folder / run_dir.RESULTS).exists():
         return [folder]
     inside = sorted(path.parent for path in folder.glob(f"*/{run_dir.RESULTS}") if path.stat().st_size)
@@ -33,9 +33,9 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def join(runs: list[Run]) -> list[Run]:
-    """The runs, in order of first appearance, with the jobs of one run as that run.
+    """The runs in order of first appearance, with the jobs of each run joined.
 
-    Raises TtftError when jobs do not fit together: a prompt comes twice, or they are of different numbers of jobs.
+    Raises TtftError if jobs contradict each other: a prompt is in two of them, or their number of jobs differs.
     """
     together: dict[str, list[Run]] = {}
     for run in runs:
@@ -66,16 +66,16 @@ def _job(run: Run) -> Job:
         return Job.parse(str(run.config["job"]))
     except ValueError:
         where = run.folder / run_dir.CONFIG
-        raise TtftError(f"{where}: job is {run.config['job']!r}, not i/n", "the file was changed by hand") from None
+        raise TtftError(f"{where}: job is {run.config['job']!r}, not i/n", "the file was edited by hand") from None
 
 
 def _check_one_partition(jobs: list[Run]) -> None:
     for one, other in pairwise(jobs):
         if _job(one).total != _job(other).total:
             raise TtftError(
-                f"{one.folder} is job {one.config['job']} and {other.folder} job {other.config['job']} of the "
+                f"{one.folder} is job {one.config['job']} and {other.folder} is job {other.config['job']} of the "
                 "same run, cut differently",
-                "report the jobs of one cut only",
+                "report only jobs with the same total number of jobs",
             )
     seen: dict[str, Run] = {}
     for job in jobs:
@@ -84,13 +84,13 @@ def _check_one_partition(jobs: list[Run]) -> None:
             if first is not job:
                 raise TtftError(
                     f"prompt {result.prompt_id!r} is in two jobs of one run: {first.folder} and {job.folder}",
-                    "report one of them, or run them again with the same prompts, each into a new --out",
+                    "report only one of them, or run both again with the same prompts, each with a new --out",
                 )
 
 
 def _warnings(jobs: list[Run]) -> list[str]:
-    """What is not there, as far as it can be told: a finished job has at least as many prompts as any after it, and
-    at most one less than any before it."""
+    """Jobs that are missing or recognisably unfinished: a finished job has at least as many prompts as any later one,
+    and at most one fewer than any earlier one."""
     total = _job(jobs[0]).total
     absent = sorted(set(range(1, total + 1)) - {_job(job).number for job in jobs})
     lines = []

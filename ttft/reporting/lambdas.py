@@ -1,4 +1,4 @@
-"""Runs of SIFT that differ in lambda only: read, checked, and compared by the bits per byte that they end with."""
+"""Compares SIFT runs that differ only in lambda by their final bits per byte."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ttft.reporting.runs import Run, in_context
 from ttft.reporting.statistics import bootstrap_interval, percent_of_base
 
 SAME = ("index_sha256", "model", "score", "n", "k", "max_prompt_chars")
-"""Keys of the configuration on which compared runs must agree; and on the guards, which older runs do not name."""
+"""Configuration keys in which compared runs must agree, besides the guards, which are not recorded by older runs."""
 GUARDS = ("guard", "mix")
 
 
 @dataclass(frozen=True, slots=True)
 class LambdaRow:
-    """One run: the % of base that it ends with on the common prompts, and its 95% interval."""
+    """One run: its final % of base on the common prompts, and the 95% interval."""
 
     run: Run
     percent: float
@@ -28,7 +28,7 @@ class LambdaRow:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """rows in the order of the runs; best: the row of the lowest % of base; prompts: how many all runs have scored."""
+    """rows in the order of the runs; best: the row with the lowest % of base; prompts: number scored by all runs."""
 
     rows: tuple[LambdaRow, ...]
     best: LambdaRow
@@ -36,10 +36,10 @@ class Comparison:
 
 
 def read_comparable(folders: list[Path], on_note: OnNote = ignore) -> list[Run]:
-    """Read the runs, and check that they can be compared: SIFT to its last step, each lambda once, all else equal.
+    """Read the runs and check that they can be compared: SIFT with all n steps, each lambda once, all else equal.
 
-    on_note is told what a reader must know of a run: jobs that are missing, a guard.
-    Raises ConfigError for runs that do not fit together, and what `read_runs` raises.
+    on_note is told about missing jobs and guards.
+    Raises ConfigError for runs that cannot be compared, and what `read_runs` raises.
     """
     runs = read_runs(folders)
     for run in runs:
@@ -51,7 +51,7 @@ def read_comparable(folders: list[Path], on_note: OnNote = ignore) -> list[Run]:
         if any(result.guard for result in run.results):
             on_note(
                 f"{run.folder} has a guard: lambdas are compared by the scores of what the guard kept, and the gain of "
-                "a step is learned from the scores of the whole update"
+                "a step is learned from the scores under the full update"
             )
     return runs
 
@@ -59,13 +59,13 @@ def read_comparable(folders: list[Path], on_note: OnNote = ignore) -> list[Run]:
 def compare_lambdas(runs: list[Run]) -> Comparison:
     """Compare runs by 100 * sum of final nats / sum of base nats over the prompts that all of them have scored.
 
-    The final nats (`Result.final_nats`) are those of the model that answers: where a guard kept the base, the base's.
-    That is what the user of a lambda gets, and what `ttft report` shows. Each run is measured against its own base.
-    Raises MissingArtifact where the runs have no prompt in common.
+    The final nats (`Result.final_nats`) are those of the model that answers, which is the base if a guard kept it. This
+    is what users get with a lambda, and what `ttft report` shows. Each run is compared with its own base.
+    Raises MissingArtifact if the runs have no prompt in common.
     """
     common = set.intersection(*(set(run.by_key()) for run in runs))
     if not common:
-        raise MissingArtifact("the runs have no prompt in common", "make them with the same --prompts")
+        raise MissingArtifact("the runs have no prompt in common", "run them with the same --prompts")
     rows = []
     for run in runs:
         by_key = run.by_key()
@@ -78,11 +78,17 @@ def compare_lambdas(runs: list[Run]) -> Comparison:
 
 def _check_all_steps_of_sift(run: Run) -> None:
     if run.config.get("strategy") != "sift":
-        raise ConfigError(f"{run.folder} is a run of {run.config.get('strategy')!r}", "calibration is for sift")
+        raise ConfigError(
+            f"{run.folder} is a run with strategy {run.config.get('strategy')!r}", "calibration needs strategy sift"
+        )
     if in_context(run.config):
-        raise ConfigError(f"{run.folder} trained nothing", "a policy says what a gradient step gains: --method lora")
+        raise ConfigError(
+            f"{run.folder} trained nothing", "a policy predicts the gain of gradient steps: run it with --method lora"
+        )
     if any(run.config.get(key) for key in ("alpha", "policy")) or run.config.get("budget_steps") is not None:
-        raise ConfigError(f"{run.folder} stopped early by a rule", "calibrate on a run without alpha and policy")
+        raise ConfigError(
+            f"{run.folder} was stopped early by a rule", "calibrate on a run without alpha, policy and budget_steps"
+        )
 
 
 def _check_same(runs: list[Run]) -> None:
@@ -93,4 +99,4 @@ def _check_same(runs: list[Run]) -> None:
             raise ConfigError(f"the runs differ in {key}: {', '.join(sorted(different))}", "only lambda may differ")
     lambdas = [run.config.get("lambda_") for run in runs]
     if len(set(lambdas)) < len(lambdas):
-        raise ConfigError("two runs have the same lambda", "give each once")
+        raise ConfigError("two runs have the same lambda", "give only one run per lambda")

@@ -1,4 +1,4 @@
-"""What a reader must know to trust the numbers of a report: the sentences under its tables, and its headline."""
+"""The headline of a report, and the notes under its tables that readers need to interpret the numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAK = {
 
 
 def notes(group: Group, rows: list[Row], gaps: dict[str, float], broken: dict[str, int]) -> list[str]:
-    """Sentences for one group. By run, gaps: how far its base is off (relative); broken: prompts of no finite nats."""
+    """The notes of one group. By run, gaps: relative difference of its base; broken: prompts with nats not finite."""
     runs = [row for row in rows if not row.is_base]
     lines = [
         f"base: {group.model} before any step, on the same prompts.",
@@ -59,7 +59,7 @@ def notes(group: Group, rows: list[Row], gaps: dict[str, float], broken: dict[st
 
 
 def _guard(row: Row) -> str:
-    """What a guard did, in points of base: fired, saved, cost."""
+    """The effect of a guard: how often it fired, and what it saved and cost in points of base."""
     if row.guard is None:
         return ""
     g = row.guard
@@ -86,7 +86,7 @@ def _near_duplicates(runs: list[Row]) -> str:
 
 
 def headline(score: str, rows: list[Row]) -> str:
-    """One sentence: what the best run does to its base, and whether the interval leaves room for doubt."""
+    """One sentence: how the best run compares with its base, and whether the difference is clear."""
     runs = [row for row in rows if not row.is_base and math.isfinite(row.percent)]
     if not runs:
         return "No run has a finite result."

@@ -1,4 +1,4 @@
-"""What a report says in numbers, as frozen records: `Summary` holds all there is about one group of comparable runs.
+"""The numbers of a report as frozen records: a `Summary` holds all numbers of one group of comparable runs.
 
 Percentages are of base (100 = base).
 """
@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class GuardAccount:
-    """What a guard did to a run: prompts judged and kept at base; points of base it saved and cost; and the run without
-    it: % of base, and % of prompts made worse by more than 1%, without and with it."""
+    """The effect of a guard on a run: prompts judged, and of these left to the base model (fired); points of base that
+    it saved and cost; % of base without it; % of prompts made worse by more than 1%, without and with it."""
 
     judged: int
     fired: int
@@ -25,7 +25,7 @@ class GuardAccount:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the main table. Percentages of base; steps and seconds are means per prompt."""
+    """A row of the main table. Percentages are of base; steps and seconds are means per prompt."""
 
     label: str
     is_base: bool
@@ -56,7 +56,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class SubsetRow:
-    """One subset: `runs` holds label, bpb, percent, low, high of each run."""
+    """A row for one subset: `runs` holds label, bpb, percent, low, high of each run."""
 
     subset: str
     prompts: int
@@ -68,7 +68,7 @@ class SubsetRow:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The numbers of one group. rows: each base before its runs. sigmas, best, worst, own_config, starts and folders
-    are by the label of a run."""
+    are keyed by the label of a run."""
 
     score: str
     model: str
@@ -87,12 +87,12 @@ class Summary:
     folders: dict[str, str]
 
     def to_json(self) -> dict:
-        """Plain data; what is not a number is null."""
+        """Plain data; NaN and infinity become null."""
         return {key: _finite(value) for key, value in asdict(self).items()}
 
 
 def _finite(value: object) -> object:
-    """The same data with null for floats that JSON cannot hold."""
+    """The same data with None for floats that JSON cannot represent."""
     if isinstance(value, dict):
         return {str(k): _finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

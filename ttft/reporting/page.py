@@ -1,6 +1,6 @@
-"""One self-contained HTML page: no script, nothing loaded from elsewhere, all data escaped.
+"""The report as one self-contained HTML page: no scripts, nothing loaded from elsewhere, all data escaped.
 
-The same numbers give the same bytes: the page carries the times of its runs, not its own.
+The same numbers give the same bytes: the page shows the times of its runs, not the time it was written.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def _list(lines: list[str]) -> str:
 
 
 def html_table(table: Table, caption: bool = True, kind: str = "numbers") -> str:
-    """A table that scrolls sideways when the screen is narrow. kind, a class of the style sheet, says which columns are
-    left-aligned: "numbers" the first, "prompts" the first two, "words" all of them; "main" hides its second (the number
-    of prompts, which the title says too) on a phone."""
+    """A table that scrolls sideways on narrow screens. kind is a class of the style sheet and determines which columns
+    are left-aligned: "numbers" the first, "prompts" the first two, "words" all; "main" hides its second column (the
+    number of prompts, which is also in the title) on a phone."""
     title = f"<caption>{escape(table.title)}</caption>" if caption and table.title else ""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.header)
     rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
@@ -77,7 +77,7 @@ def _steps(summary: Summary) -> str:
 
 
 def _sigmas(summary: Summary) -> str:
-    """Colours are those of the steps chart: a run without sigma leaves its place empty."""
+    """Uses the colours of the steps chart: a run without sigma leaves its colour unused."""
     labels = [c.label for c in summary.curves]
     series = [Series(name, list(range(len(s))), s, [], []) for name in labels for s in [summary.sigmas.get(name, [])]]
     chart = line_chart(series, "Mean sigma by picks", "texts picked", "mean sigma")
@@ -134,7 +134,7 @@ def _start(number: int, start: object) -> Table:
 
 
 def _plain(value: object) -> str:
-    """A value as people write it: lists and mappings on one line."""
+    """A value in readable form, with lists and mappings on one line."""
     if isinstance(value, dict):
         return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""One run folder of `ttft finetune-eval`, read and checked: its records, its configuration, its provenance."""
+"""Reads and checks one run folder of `ttft finetune-eval`: its records, configuration and provenance."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ttft.errors import MissingArtifact, TtftError
 from ttft.records import Result, Selection
 
 NAMES = {"sift": "SIFT", "itl": "ITL", "mmr": "MMR"}
-PLACES = {"out", "job"}  # keys of a configuration that say where a run is, or which part of it, and not what it is
+PLACES = {"out", "job"}  # configuration keys that identify the folder or the part of a run, and do not affect results
 Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one `ttft finetune-eval` left in its folder, or its jobs in theirs.
+    """A run read from its folder, or from the folders of its jobs.
 
     results, selections  in the order of the files
-    warnings             what a reader must know of the jobs: some are missing, or not finished
+    warnings             about jobs that are missing or not finished
     """
 
     folder: Path
@@ -40,21 +40,21 @@ class Run:
         return self.results[0].model
 
     def by_key(self) -> dict[Key, Result]:
-        """Results by what makes two prompts the same: id, text and scored bytes."""
+        """Results by what identifies a prompt across runs: id, text and scored bytes."""
         return {(r.prompt_id, r.text_sha256, r.bytes): r for r in self.results}
 
 
 def read_run(folder: Path) -> Run:
     """Read one run folder.
 
-    Raises MissingArtifact when there is no such folder or no result in it, TtftError naming file and line for a damaged
-    one. A last line that a kill cut short is not a result.
+    Raises MissingArtifact if there is no such folder or it has no results, TtftError naming file and line for a damaged
+    result. An incomplete last line is ignored.
     """
     if not (folder / run_dir.RESULTS).exists():
         raise _not_a_run(folder)
     results = tuple(run_dir.read_records(folder / run_dir.RESULTS, Result))
     if not results:
-        raise MissingArtifact(f"{folder} has no results yet", f"go on with it: ttft finetune-eval --out {folder} ...")
+        raise MissingArtifact(f"{folder} has no results yet", f"resume it: ttft finetune-eval --out {folder} ...")
     for number, result in enumerate(results, 1):
         _check(result, f"{folder / run_dir.RESULTS}:{number}")
     config = read_config(folder)
@@ -66,19 +66,21 @@ def read_run(folder: Path) -> Run:
 def read_config(folder: Path) -> dict:
     """The configuration of the run in a folder.
 
-    Raises MissingArtifact where it has none, TtftError for a file that is not a mapping in YAML.
+    Raises MissingArtifact if there is none, TtftError for a file that is not a YAML mapping.
     """
     import yaml
 
     path = folder / run_dir.CONFIG
     if not path.exists():
-        raise MissingArtifact(f"no {path}: the run's configuration is gone", "a report needs to know what was run")
+        raise MissingArtifact(
+            f"{path} is missing, so the configuration of the run is unknown", "restore the file from a backup"
+        )
     try:
         value = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TtftError(f"{path} is not YAML: {error}", "the file was changed by hand or damaged") from None
+        raise TtftError(f"{path} is not valid YAML: {error}", "the file was edited by hand or is damaged") from None
     if not isinstance(value, dict):
-        raise TtftError(f"{path}: the root must be a mapping (key: value)", "the file was changed by hand or damaged")
+        raise TtftError(f"{path}: the root must be a mapping (key: value)", "the file was edited by hand or is damaged")
     return {str(key): item for key, item in value.items()}
 
 
@@ -86,8 +88,8 @@ def read_config(folder: Path) -> dict:
 
 
 def plain_label(config: dict, folder: Path) -> str:
-    """The strategy as people call it, with the rule that ends it and, of texts that were not trained on, "in-context";
-    the folder's name without a strategy."""
+    """A readable name of the strategy, with its stopping rule and method, such as "adaptive SIFT" or "in-context SIFT";
+    the folder's name if there is no strategy."""
     strategy = config.get("strategy")
     if not strategy:
         return folder.name
@@ -102,7 +104,7 @@ def plain_label(config: dict, folder: Path) -> str:
 
 
 def in_context(config: dict) -> bool:
-    """Whether a run put its texts before the prompt instead of training on them."""
+    """Whether a run placed its texts before the prompt instead of training on them."""
     return config.get("method") == "in-context"
 
 
@@ -110,10 +112,10 @@ def in_context(config: dict) -> bool:
 
 
 def _not_a_run(folder: Path) -> MissingArtifact:
-    make = f"make one: ttft finetune-eval --out {folder} ..."
+    make = f"create it: ttft finetune-eval --out {folder} ..."
     if not folder.exists():
         beside = _runs_in(folder.parent)
-        return MissingArtifact(f"no such run folder: {folder}", f"runs beside it: {beside}" if beside else make)
+        return MissingArtifact(f"no such run folder: {folder}", f"runs next to it: {beside}" if beside else make)
     inside = _runs_in(folder)
     message = f"{folder} is not a run (no {run_dir.RESULTS} there)"
     return MissingArtifact(message, f"runs inside it: {inside}" if inside else make)
@@ -125,7 +127,7 @@ def _runs_in(folder: Path) -> str:
 
 
 def _check(result: Result, where: str) -> None:
-    """What the report relies on: a base score first, as many nats as steps, some bytes, a known `kept`."""
+    """Check what the report relies on: a base score first, as many nats as steps, at least one byte, a known `kept`."""
     try:
         faults = {
             "steps and nats differ in length": len(result.steps) != len(result.nats),
@@ -138,7 +140,7 @@ def _check(result: Result, where: str) -> None:
         faults = {str(error): True}
     found = [text for text, wrong in faults.items() if wrong]
     if found:
-        raise TtftError(f"{where} is damaged: {'; '.join(found)}", "remove the line and run finetune-eval again")
+        raise TtftError(f"{where} is damaged: {'; '.join(found)}", "delete the line and run finetune-eval again")
 
 
 def _check_unique(results: tuple[Result, ...], folder: Path) -> None:
@@ -148,7 +150,7 @@ def _check_unique(results: tuple[Result, ...], folder: Path) -> None:
         if first != number:
             path = folder / run_dir.RESULTS
             raise TtftError(
-                f"{path}:{number} repeats prompt {result.prompt_id!r} of line {first}", "remove one of them"
+                f"{path}:{number} repeats prompt {result.prompt_id!r} of line {first}", "delete one of the two lines"
             )
 
 
@@ -159,7 +161,7 @@ def _provenance(folder: Path) -> dict:
     try:
         value = json.loads(path.read_text())
     except ValueError as error:
-        raise TtftError(f"{path} is not JSON: {error}", "remove the file to report without it") from None
+        raise TtftError(f"{path} is not JSON: {error}", "delete the file to report without it") from None
     if not isinstance(value, dict) or not isinstance(value.get("starts"), list):
-        raise TtftError(f'{path} is not {{"starts": [...]}}', "remove the file to report without it")
+        raise TtftError(f'{path}: expected {{"starts": [...]}}', "delete the file to report without it")
     return value

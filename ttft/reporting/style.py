@@ -1,4 +1,4 @@
-"""The style sheet of the page: light and dark, wide and narrow, no file or font from elsewhere."""
+"""The style sheet of the page: light and dark, wide and narrow screens, no external files or fonts."""
 
 STYLE = """
 :root { color-scheme: light dark; --bg: #ffffff; --fg: #1c2024; --soft: #5c6670; --rule: #dde1e6; --panel: #f6f7f9;

@@ -1,8 +1,8 @@
-"""All numbers of a report, for one group of comparable runs: what tables.py and page.py show and report.json holds.
+"""Computes all numbers of a group of comparable runs, for tables.py, page.py and report.json.
 
-A prompt's final value is `Result.final_nats`: its nats at the last scored step, or those of the base model where the
-base answers. The base of a group is step 0 of its first run; a run whose base disagrees with that one (other precision,
-other library) is measured against its own base and gets a base row of its own.
+A prompt's final value is `Result.final_nats`: its nats at the last scored step, or those of the base model if the base
+answers. The base of a group is step 0 of its first run. A run whose base differs from that one (another precision or
+library) is compared with its own base, and gets a separate base row.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ttft.reporting.runs import PLACES, Key, Run
 from ttft.reporting.statistics import bootstrap_interval, corpus_bits_per_byte, percent_of_base, percent_worse
 
 STAGES = ("embed", "search", "select", "train", "evaluate")
-WORSE = 1.01  # times the base's nats: what the guard's account calls made worse
-SAME_BASE = 1e-3  # relative difference of a prompt's base nats up to which two runs have one base
+WORSE = 1.01  # times the base's nats: from here on GuardAccount counts a prompt as made worse
+SAME_BASE = 1e-3  # relative difference of a prompt's base nats up to which two runs share a base
 NEAR_DUPLICATE = 0.99
 EXTREMES = 5
 
@@ -31,8 +31,8 @@ EXTREMES = 5
 class Measured:
     """One run on the prompts of its group, in the order of these prompts.
 
-    base, final  nats (n,) before any step and of the model that answers
-    own_base     whether base is the run's own, and not that of the group's first run
+    base, final  nats (n,) before any step, and of the model that answers
+    own_base     whether base is the run's own rather than that of the group's first run
     """
 
     run: Run
@@ -43,7 +43,7 @@ class Measured:
 
 
 def summarize(group: Group) -> Summary:
-    """All numbers of a group; the order of prompts and lines in the files does not matter."""
+    """All numbers of a group, independent of the order of prompts and lines in the files."""
     measured = measure(group)
     first = measured[0]
     num_bytes = [r.bytes for r in first.results]
@@ -71,7 +71,7 @@ def summarize(group: Group) -> Summary:
 
 
 def measure(group: Group) -> list[Measured]:
-    """The runs of a group on its common prompts, each with the base it is compared with."""
+    """The runs of a group on their common prompts, each with the base it is compared with."""
     measured: list[Measured] = []
     for run in group.runs:
         results = _on(run, group.prompts)
@@ -91,17 +91,17 @@ def _on(run: Run, prompts: tuple[Key, ...]) -> list[Result]:
 
 
 def _gap(one: np.ndarray, other: np.ndarray) -> float:
-    """Largest relative difference of two rows of nats."""
+    """Largest relative difference between two vectors of nats."""
     return float(np.max(np.abs(one - other) / np.maximum(np.abs(one), 1e-12)))
 
 
 def base_gaps(measured: list[Measured]) -> dict[str, float]:
-    """The runs with a base of their own, and by how much (relative, worst prompt) it differs from the first run's."""
+    """Runs with their own base: its largest relative difference, over prompts, from the first run's."""
     return {m.run.label: _gap(measured[0].base, m.base) for m in measured if m.own_base}
 
 
 def broken(measured: list[Measured]) -> dict[str, int]:
-    """By label, how many prompts ended with nats that are not finite (training diverged)."""
+    """By label, the number of prompts whose final nats are not finite (training diverged)."""
     counts = {m.run.label: int(np.sum(~np.isfinite(m.final))) for m in measured}
     return {label: count for label, count in counts.items() if count}
 
@@ -110,7 +110,7 @@ def broken(measured: list[Measured]) -> dict[str, int]:
 
 
 def main_rows(measured: list[Measured]) -> list[Row]:
-    """The base, then the runs; a run with a base of its own after that base."""
+    """The base, then the runs; a run with its own base comes after that base."""
     rows = [_base_row("base", measured[0])]
     for m in measured:
         if m.own_base:
@@ -147,7 +147,7 @@ def _run_row(m: Measured) -> Row:
 
 
 def guard_account(m: Measured) -> GuardAccount | None:
-    """What --guard or --mix did; points are % of the run's base nats. None for runs without."""
+    """The effect of --guard or --mix; points are % of the run's base nats. None for runs without a guard."""
     judged = np.array([bool(r.guard) for r in m.results])
     if not judged.any():
         return None
@@ -166,7 +166,7 @@ def guard_account(m: Measured) -> GuardAccount | None:
 
 
 def mean_seconds(m: Measured) -> dict[str, float]:
-    """Mean seconds per prompt and stage, the known stages first; what a result lacks is taken from its selection."""
+    """Mean seconds per prompt and stage, known stages first. Stages missing from a result come from its selection."""
     chosen = {s.prompt_id: s.seconds for s in m.run.selections}
     each = [chosen.get(r.prompt_id, {}) | r.seconds for r in m.results]
     names = {name for seconds in each for name in seconds}
@@ -175,7 +175,7 @@ def mean_seconds(m: Measured) -> dict[str, float]:
 
 
 def near_duplicates(m: Measured) -> int | None:
-    """How many prompts were given a text of cosine > 0.99 to them; None when the run has no selection of these."""
+    """Number of prompts with a selected text of cosine > 0.99; None if the run has no selections of these prompts."""
     wanted = {r.prompt_id for r in m.results}
     selections = [s for s in m.run.selections if s.prompt_id in wanted]
     if not selections:
@@ -187,8 +187,8 @@ def near_duplicates(m: Measured) -> int | None:
 
 
 def checkpoints(results: list[Result]) -> list[int]:
-    """The steps at which every prompt that got so far was scored. Where prompts stop at odd steps of their own, those
-    are no checkpoints: the others' values there are unknown."""
+    """The steps at which every prompt that got that far was scored. A step at which only some prompts happened to stop
+    is not a checkpoint, since the values of the others are unknown there."""
     last = [r.steps_taken for r in results]
     scored = [set(r.steps) for r in results]
     union = sorted(set().union(*scored))
@@ -196,14 +196,14 @@ def checkpoints(results: list[Result]) -> list[int]:
 
 
 def nats_at(result: Result, step: int) -> float:
-    """Nats at the last scored step that is not after `step`, under the whole update."""
+    """Nats at the last scored step up to `step`, under the full update."""
     if step >= result.steps_taken:
         return result.tuned_nats
     return result.nats[bisect.bisect_right(result.steps, step) - 1]
 
 
 def curve(m: Measured) -> Curve:
-    """% of base after each checkpoint; a prompt that stopped earlier counts with its last value. Without any guard."""
+    """% of base at each checkpoint, ignoring guards; a prompt that stopped earlier counts with its last value."""
     steps = checkpoints(m.results)
     nats = np.array([[nats_at(r, s) for s in steps] for r in m.results], float)
     nats[:, 0] = m.base
@@ -213,7 +213,7 @@ def curve(m: Measured) -> Curve:
 
 
 def subset_rows(measured: list[Measured]) -> list[SubsetRow]:
-    """One row per subset, by name."""
+    """One row per subset, sorted by name."""
     subsets = np.array([r.subset for r in measured[0].results])
     num_bytes = np.array([r.bytes for r in measured[0].results])
     rows = []
@@ -240,7 +240,7 @@ def mean_sigma(results: list[Result]) -> list[float]:
 
 
 def best_and_worst(m: Measured) -> tuple[list[dict], list[dict]]:
-    """The prompts with the lowest and with the highest % of base, at most five each and none in both."""
+    """The prompts with the lowest and the highest % of base, at most five each, none in both."""
     with np.errstate(divide="ignore", invalid="ignore"):
         percent = 100 * m.final / m.base
     order = np.argsort(percent, kind="stable")  # nan last, among the worst
@@ -255,7 +255,7 @@ def best_and_worst(m: Measured) -> tuple[list[dict], list[dict]]:
 
 
 def split_config(runs: tuple[Run, ...]) -> tuple[dict, dict[str, dict]]:
-    """The keys on which all runs agree, and by label those on which they do not; without the place of the run."""
+    """The configuration keys that all runs share, and by label those in which they differ; without PLACES."""
     keys = [key for key in dict.fromkeys(key for run in runs for key in run.config) if key not in PLACES]
     same = [k for k in keys if all(k in run.config and run.config[k] == runs[0].config.get(k) for run in runs)]
     own = {run.label: {k: run.config.get(k) for k in keys if k not in same} for run in runs}

@@ -1,4 +1,4 @@
-"""The numbers as tables of text: for a terminal (rich, fitted to its width) and for a file or pipe (Markdown)."""
+"""The numbers as text tables: for a terminal (rich, fitted to its width) and for a file or pipe (Markdown)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ttft.reporting.numbers import Row, Summary
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-NARROW = 80  # below this many columns the main table drops what the other tables also say
+NARROW = 80  # below this many columns the main table drops numbers that other tables also show
 GAP = 2
 
 
@@ -26,12 +26,12 @@ class Table:
     rows: list[list[str]]
 
     def least_width(self) -> int:
-        """Columns it takes when every cell is broken at its spaces."""
+        """Width in columns if every cell is wrapped at spaces."""
         columns = zip(self.header, *self.rows, strict=True)
         return sum(max(len(word) for cell in column for word in (cell.split() or [""])) + GAP for column in columns)
 
     def turned(self, corner: str) -> Table:
-        """Rows as columns."""
+        """The transposed table."""
         cells = [list(column) for column in zip(self.header, *self.rows, strict=True)]
         return Table(self.title, [corner, *cells[0][1:]], cells[1:])
 
@@ -48,7 +48,7 @@ def interval(low: float, high: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Two digits that count below a second, one decimal above ten."""
+    """Three decimals below 0.1 s, two below 10 s, else one."""
     if not math.isfinite(value):
         return "-"
     return f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:,.1f}"
@@ -58,7 +58,7 @@ def seconds(value: float) -> str:
 
 
 def main_table(summary: Summary, narrow: bool = False) -> Table:
-    """Base first, then the runs."""
+    """The base first, then the runs."""
     header = ["run", "prompts", "BPB", "% of base", "95% interval", "steps", "s per prompt", "% made worse"]
     rows = [_main_cells(row) for row in summary.rows]
     dropped = {1, 6} if narrow else set()
@@ -81,7 +81,7 @@ def _main_cells(row: Row) -> list[str]:
 
 
 def seconds_table(summary: Summary) -> Table:
-    """Mean seconds per prompt: in all, and by stage."""
+    """Mean seconds per prompt, in total and by stage."""
     runs = [row for row in summary.rows if not row.is_base]
     stages = list(dict.fromkeys(stage for row in runs for stage in row.seconds))
     cells = [
@@ -115,7 +115,7 @@ def _percent(cell: dict) -> str:
 
 
 def subsets_list(summary: Summary) -> Table:
-    """The same for a narrow place: under each subset a row per run."""
+    """The same for narrow terminals: under each subset a row per run."""
     rows = []
     for row in summary.subsets:
         rows.append([row.subset or "(none)", str(row.prompts), number(row.base_bpb, 4), "100.0", "-"])
@@ -156,7 +156,7 @@ def shows_subsets(summary: Summary) -> bool:
 
 
 def for_terminal(summary: Summary, width: int, subsets: bool = True) -> list[RenderableType]:
-    """What rich is to print of a group on a terminal of `width` columns: all tables, each in the form that fits."""
+    """A group as rich renderables for a terminal of `width` columns: all tables, each in the form that fits."""
     from rich.text import Text
 
     tables = [

@@ -39,4 +39,4 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "mmr": ("relevance",),
     "uniform": ("rng",),
 }
-"""What a strategy takes besides pool, query and n; nothing where it is not named."""
+"""The arguments of each strategy besides pool, query and n; strategies not listed have none."""

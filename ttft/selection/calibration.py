@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ttft.errors import MissingArtifact, TtftError
+from ttft.errors import MissingArtifact, TtftError, install_hint
 from ttft.records import Result
 from ttft.selection.policy import FEATURES, GainPolicy, features, worthwhile
 
@@ -38,9 +38,9 @@ class Scored:
 
     @classmethod
     def of(cls, result: Result) -> Self:
-        """A result as it is fitted: the last score is the one under the whole update, whatever a guard made of it.
+        """From a result. The last score is the one under the full update, whatever a guard decided.
 
-        A policy predicts what steps gain. Fitted to what a guard let pass, it would never see a step that harms.
+        A policy predicts the gain of steps. Fitted to what a guard kept, it would never see a harmful step.
         """
         nats = np.array([*result.nats[:-1], result.tuned_nats])
         bits = nats / (math.log(2) * result.bytes)
@@ -77,7 +77,8 @@ def calibrate(prompts: Sequence[Scored], *, folds: int = 5, keep: float = 0.95, 
     prompts = [p for p in prompts if len(p.steps) > 1]
     if len(prompts) < max(FEWEST_PROMPTS, folds):
         raise TtftError(
-            f"{len(prompts)} prompts with a gradient step are too few to calibrate on", "at least 10; better 100"
+            f"{len(prompts)} prompts with a gradient step are too few to calibrate on",
+            f"use at least {max(FEWEST_PROMPTS, folds)} prompts, better 100",
         )
     predicted = _left_out(prompts, folds, seed, lambda kept: fit(kept, _informative(kept, folds, seed)))
     realised = np.array([p.gains().sum() for p in prompts])
@@ -169,7 +170,7 @@ def _total(prompts: Sequence[Scored], kept: Sequence[int]) -> float:
 def _threshold(prompts: Sequence[Scored], predicted: Sequence[np.ndarray], keep: float) -> tuple[float, float, float]:
     """(min_gain, mean steps, gain): the largest min_gain whose rule keeps the share `keep` of what all steps gain.
 
-    It may be below 0: a policy that is too gloomy about some prompts is then told to go on all the same.
+    It may be below 0: a policy that is too pessimistic about some prompts is then overruled.
     """
     wanted = keep * _total(prompts, [int(p.steps[-1]) for p in prompts])
     grid = np.unique(np.quantile(np.concatenate(predicted), np.linspace(0, 1, 101)))
@@ -184,9 +185,9 @@ def _threshold(prompts: Sequence[Scored], predicted: Sequence[np.ndarray], keep:
 
 
 def isotonic_regression() -> Any:
-    """scikit-learn's IsotonicRegression; raises MissingArtifact that says what to install."""
+    """scikit-learn's IsotonicRegression. Raises MissingArtifact saying what to install."""
     try:
         from sklearn.isotonic import IsotonicRegression
     except ImportError:
-        raise MissingArtifact("calibration needs scikit-learn", "pip install 'ttft[calibrate]'") from None
+        raise MissingArtifact("calibration needs scikit-learn", install_hint("calibrate")) from None
     return IsotonicRegression

@@ -30,8 +30,8 @@ def features(sigma: np.ndarray) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class GainPolicy:
-    """curves: feature -> corners (x ascending, y); a feature that is not there has no say. min_gain: a step that
-    promises no more than this, in bits per byte, is not taken. facts: what it was fitted on (lambda_, embedder, model,
+    """curves: feature -> corners (x ascending, y); missing features are not used. min_gain: steps predicted to gain no
+    more than this, in bits per byte, are not taken. facts: what it was fitted on (lambda_, embedder, model,
     evidence)."""
 
     intercept: float
@@ -54,16 +54,16 @@ class GainPolicy:
 
     @classmethod
     def from_json(cls, data: Any) -> GainPolicy:
-        """Raises ValueError that says what is wrong with data that is no policy."""
+        """Raises ValueError saying what is wrong if the data is not a policy."""
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise ValueError(f"schema {SCHEMA} expected")
+            raise ValueError(f"expected schema {SCHEMA}")
         if not isinstance(data.get("facts"), dict) or "lambda_" not in data["facts"]:
-            raise ValueError("facts with the lambda_ it was made with expected")
+            raise ValueError("expected facts with the lambda_ that it was calibrated with")
         try:
             curves = {name: (np.array(c["x"], float), np.array(c["y"], float)) for name, c in data["curves"].items()}
             policy = cls(float(data["intercept"]), curves, float(data["min_gain"]), data["facts"])
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"a part is missing or of the wrong kind: {error}") from None
+            raise ValueError(f"a key is missing or has the wrong type: {error}") from None
         for name, (x, y) in curves.items():
             if name not in FEATURES or x.shape != y.shape or x.ndim != 1 or not len(x) or (np.diff(x) < 0).any():
                 raise ValueError(f"curve {name!r} is not a list of corners of one of {', '.join(FEATURES)}")
@@ -73,17 +73,17 @@ class GainPolicy:
 def worthwhile(gains: np.ndarray, price: float) -> int:
     """How many first steps to take when each costs `price`: the shortest of those with the largest sum of gain - price.
 
-    A step that promises little is taken when what lies behind it makes up for it. gains (t,) -> 0..t.
+    A step with a small gain is taken if later steps make up for it. gains (t,) -> 0..t.
     """
     return int(np.argmax(np.concatenate([[0.0], np.cumsum(gains - price)])))
 
 
 @dataclass(frozen=True)
 class CalibratedRule:
-    """Of `most` picks keep those that are worth policy.min_gain each (`worthwhile`).
+    """Keeps the first picks, out of `most`, that are worth policy.min_gain each (`worthwhile`).
 
-    To see what lies behind a step, all picks are made first: selection costs a thousandth of training. It may keep
-    none: then the base model answers.
+    All picks are made first, to see what comes after a step: selection costs a thousandth of training. It may keep
+    none; then the base model answers.
     """
 
     policy: GainPolicy

@@ -1,7 +1,7 @@
 """When selection ends before n picks: rules that look at the uncertainty curve of one prompt.
 
-A rule is called after every pick with the curve so far, sigma (t+1,) = sigma_0 .. sigma_t, and answers how many of the
-t picks to keep and stop there, or None to go on.
+A rule is called after every pick with the curve so far, sigma (t+1,) = sigma_0 .. sigma_t. It returns how many of the t
+picks to keep, to stop there, or None to continue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 class Stop(Protocol):
     @property
     def reason(self) -> str:
-        """What a Selection gives as stopped_because."""
+        """The value of Selection.stopped_because if this rule stops."""
         ...
 
     def __call__(self, sigma: np.ndarray) -> int | None: ...

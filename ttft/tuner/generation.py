@@ -1,4 +1,4 @@
-"""Prompts -> answers: select, learn, let the tuned model go on from the prompt, forget."""
+"""Prompts -> answers: select texts, fine-tune, generate, discard the update."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ttft import defaults
 from ttft.errors import ConfigError
 from ttft.evaluation import prefix_token, token_ids
 from ttft.finetuning.engine import GoOn, Trace
-from ttft.progress import OnNote, ignore
+from ttft.progress import OnNote, counted, ignore
 from ttft.records import Prompt, Selection
 from ttft.runtime import Timer
 from ttft.tuner.learners import Learner, Lesson
@@ -24,12 +24,12 @@ Stream = Callable[[str, str], Any]
 
 
 class Answering:
-    """Answers prompts under one set of generation options.
+    """Answers prompts with fixed generation options.
 
-    compare  answer with the base model, too, before the tuned one
-    seed     of sampling: set anew for every answer, so that an answer does not depend on the prompts before it
-    options  those of transformers' `generate`, by their names; max_new_tokens is 128 where it is not given
-    Raises ConfigError where max_new_tokens leaves no room for a prompt.
+    compare  also generate an answer with the base model, first
+    seed     of sampling: set again for every answer, so that it does not depend on the prompts before
+    options  arguments of transformers' `generate`; max_new_tokens defaults to 128
+    Raises ConfigError if max_new_tokens leaves no room for a prompt.
     """
 
     def __init__(
@@ -39,26 +39,26 @@ class Answering:
         self.selector, self.learner, self.compare, self.seed = selector, learner, compare, seed
         self.stream, self.on_note = stream, on_note
         if options.get("num_return_sequences", 1) != 1:
-            raise ConfigError("num_return_sequences: a prompt has one answer", "ask several times, with other seeds")
+            raise ConfigError("num_return_sequences: a prompt has one answer", "call it several times with other seeds")
         self.options = {"num_beams": 1, "use_cache": True, "max_new_tokens": defaults.MAX_NEW_TOKENS} | options
         self.new = int(self.options["max_new_tokens"])
         if self.new >= learner.window:
             raise ConfigError(
-                f"max_new_tokens {self.new} leaves no room for a prompt in the {learner.window} tokens that "
-                f"{learner.name} reads",
-                f"ask for fewer: --max-new-tokens {learner.window // 2}",
+                f"max_new_tokens {self.new} leaves no room for a prompt in the context window of {learner.name}, "
+                f"{learner.window} tokens",
+                f"use fewer, such as --max-new-tokens {learner.window // 2}",
             )
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """A prompt's tokens as in scoring, one prefix token first; the last of them where the window has no more
-        room, which is noted."""
+        """The tokens of a prompt as in scoring, after one prefix token. If they do not fit into the window, the last
+        ones that do, with a note to the user."""
         tokenizer, window = self.learner.tokenizer, self.learner.window
         room = window - self.new
         ids = [prefix_token(tokenizer), *token_ids(tokenizer, prompt.text)]
         if len(ids) > room:
             self.on_note(
-                f"prompt {prompt.id} has {len(ids) - 1} tokens; the model goes on from the last {room}, which with "
-                f"{self.new} new ones fill its window of {window}"
+                f"prompt {prompt.id} has {len(ids) - 1} tokens, of which only the last {room} are used: the window is "
+                f"{window} tokens, and {self.new} are reserved for the answer"
             )
         return ids[-room:]
 
@@ -66,7 +66,7 @@ class Answering:
         self, prompts: Iterable[tuple[Prompt, list[int]]], *, counter: StepCount | None = None,
         go_on: GoOn | None = None,
     ) -> Generator[Answer]:  # fmt: skip
-        """Answer each prompt (with its tokens, as `encode` gives them) as soon as it is tuned."""
+        """Answer each prompt (with its tokens, from `encode`) as soon as the model is tuned for it."""
         going: dict[str, tuple[list[int], Selection, Lesson]] = {}
 
         def lessons() -> Iterator[Lesson]:
@@ -92,7 +92,8 @@ class Answering:
                 trace.key, None, selection.ids, len(trace.losses), seconds=_rounded(seconds), failed=trace.failed
             )
         if self.learner.trains:
-            self.on_note(f"{trace.key}: fine-tuned on {len(trace.losses)} texts in {trace.seconds['train']:.1f} s")
+            texts = counted(len(trace.losses), "text")
+            self.on_note(f"{trace.key}: fine-tuned on {texts} in {trace.seconds['train']:.1f} s")
         timer, made = Timer(self.learner.device), {}
         context = self.learner.before(lesson, self.learner.window - self.new - len(ids))
         for name, scale in [("base", 0.0)] * self.compare + [("tuned", 1.0)]:
@@ -106,7 +107,7 @@ class Answering:
         )  # fmt: skip
 
     def _generate(self, model: Any, ids: list[int], streamer: Any) -> str:
-        """The text after `ids`. The caller's random state is left as it was."""
+        """The text generated after `ids`. The caller's random state is left unchanged."""
         device = torch.device(self.learner.device)
         options = self.options | ({"streamer": streamer} if streamer is not None else {})
         inputs = torch.tensor([ids], device=device)

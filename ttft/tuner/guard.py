@@ -1,10 +1,10 @@
-"""First, do no harm: how much of an update to keep, by what it does to text that is known.
+"""First, do no harm: decides how much of an update to keep, by its effect on known text.
 
-An update made of retrieved texts helps most prompts and harms some. In suffix scoring the prefix is known: its
-likelihood under the tuned model, against that under the base, is evidence for what the update will do to the suffix.
-`--guard` weighs two candidates, all of the update (scale 1) and none (scale 0); `--mix` also scales between them, the
-trained parameters' distance from their start times the scale. Ours, not a paper's; PonderTTT (arXiv 2601.00894) gates
-updates by a loss in a like way.
+Fine-tuning on retrieved texts helps most prompts and harms some. In suffix scoring the prefix is known: comparing its
+likelihood under the tuned and the base model indicates what the update will do to the suffix. `--guard` considers two
+candidates, the full update (scale 1) and none (scale 0); `--mix` also considers scales in between, which multiply the
+difference of the trained parameters from their start. Ours, not a paper's; PonderTTT (arXiv 2601.00894) gates updates
+by a loss in a similar way.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ MIX = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def choose_scale(nats: Mapping[float, float], margin: float = 0.0) -> float:
-    """The scale whose known text costs fewest nats; 0 unless that is less than (1 - margin) of the base's nats.
+    """The scale with the fewest nats on the known text; 0 unless they are below (1 - margin) times the base's.
 
-    nats    by scale, of the same known text; 0 must be among them. Of equals the smaller scale is taken
-    margin  share of the base's nats that the update must save. Nats that are not finite are never chosen
+    nats    of the same known text, by scale; 0 must be among them. Ties go to the smaller scale, and nats that are not
+            finite are never chosen
+    margin  fraction of the base's nats that the update must save
     """
     finite = {scale: value for scale, value in nats.items() if math.isfinite(value)}
     best = min(sorted(finite), key=finite.__getitem__, default=0.0)
@@ -37,8 +38,8 @@ def choose_scale(nats: Mapping[float, float], margin: float = 0.0) -> float:
 class Guard:
     """How an update is judged.
 
-    mix     also scales between the base and the whole update
-    part    the share of the prefix, its last part, that judges
+    mix     also consider scales between the base and the full update
+    part    fraction of the prefix, taken from its end, on which the update is judged
     margin  see `choose_scale`
     Raises ConfigError for a part or margin outside 0 to 1.
     """
@@ -49,14 +50,16 @@ class Guard:
 
     def __post_init__(self) -> None:
         if not 0 < self.part <= 1 or not 0 <= self.margin < 1:
-            raise ConfigError(f"guard: part {self.part}, margin {self.margin}", "0 < part <= 1 and 0 <= margin < 1")
+            raise ConfigError(
+                f"guard: part is {self.part} and margin {self.margin}", "0 < part <= 1 and 0 <= margin < 1"
+            )
 
     @property
     def scales(self) -> tuple[float, ...]:
         return MIX if self.mix else GUARD
 
     def known(self, tokenizer: Any, prefix: str) -> Encoded:
-        """The last part of a prefix, conditioned on what stands before it."""
+        """The last part of a prefix, conditioned on the text before it."""
         before, last = split_prompt(prefix, 1.0 - self.part)
         return encode(tokenizer, last, before)
 
@@ -64,9 +67,9 @@ class Guard:
         self, known: Encoded, scored: Mapping[float, Score], answer: Encoded,
         score: Callable[[float, Encoded], Score],
     ) -> Verdict:  # fmt: skip
-        """Weigh an update by the known text, and score the answer at the scale that wins.
+        """Choose a scale by the known text, and score the answer at that scale.
 
-        scored  the answer's scores that are there already, by scale: those of the base (0) and of the update (1)
+        scored  existing scores of the answer by scale: base (0) and full update (1)
         score   scores a text under the update times a scale
         """
         nats = {scale: score(scale, known).nats for scale in self.scales}
@@ -79,8 +82,8 @@ class Guard:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a guard saw and chose for a prompt: nats of the known text by scale, and the answer's score at the chosen
-    scale."""
+    """A guard's decision for a prompt: the chosen scale, the nats of the known text by scale, and the answer's score at
+    the chosen scale."""
 
     scale: float
     known: dict[float, float]

@@ -1,15 +1,15 @@
-"""The in-context baseline: the chosen texts stand in front of the prompt, and nothing is trained.
+"""The in-context baseline: the selected texts are placed before the prompt, and nothing is trained.
 
-What test-time fine-tuning is compared with in TTT-NN (arXiv 2305.18466) and SIFT (arXiv 2410.08020). The rules, made so
-that the baseline is as strong as it can be on the same selection:
+TTT-NN (arXiv 2305.18466) and SIFT (arXiv 2410.08020) compare test-time fine-tuning with it. These rules make it as
+strong as it can be on the same selection:
 
-- The nearest text stands last, right before the prompt (by cosine; of two equal ones that chosen first).
-- Texts stand whole. The least near is left out first, until the rest fits; where not even the nearest fits alone, its
-  end stands there. (TTT-NN's code cuts such a row on its left, where the nearest text stands.)
-- A text chosen several times stands once: a copy would only take room from another.
-- A blank line ends each text, so that no word of one runs into a word of the next.
+- The nearest text comes last, right before the prompt (by cosine; of two equal ones, the one selected first).
+- Texts are kept whole. The one farthest from the prompt is dropped first, until the rest fits; if not even the nearest
+  text fits alone, its end is used. (TTT-NN's code truncates such a row on the left, where the nearest text is.)
+- A text selected several times is used once, since a copy would only take room from another text.
+- A blank line ends each text, so that texts do not run into each other.
 
-How much room there is, and where in a text of several windows the context stands, is evaluation.py's matter.
+evaluation.py decides how much room there is, and where the context goes if a text spans several windows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ SEPARATOR = "\n\n"
 
 
 def fitting(texts: Sequence[Sequence[int]], cosines: Sequence[float], room: int) -> list[int]:
-    """Places in `texts` (tokens of each, in the order of selection) of those that stand in a context of `room` tokens,
-    ascending: the nearest ones that fit together, one at least."""
+    """Positions in `texts` (tokens of each, in the order of selection), ascending, of the nearest texts that together
+    fit into `room` tokens; at least one."""
     distinct = {tuple(text): place for place, text in reversed(list(enumerate(texts)))}
     kept: list[int] = []
     used = 0
@@ -36,10 +36,10 @@ def fitting(texts: Sequence[Sequence[int]], cosines: Sequence[float], room: int)
 def contexts(
     texts: Sequence[Sequence[int]], cosines: Sequence[float], room: int, counts: Iterable[int]
 ) -> dict[int, list[int]]:
-    """The contexts by the number of texts in them: of none, of all that fit, and of each number in `counts` below that.
+    """Contexts by the number of texts in them: 0, all that fit, and each number in `counts` below that.
 
-    texts, cosines  of each pick, in the order of selection;  room  in tokens, at least 1
-    A context of fewer than all holds those of them that were chosen first. Values are ids, at most `room`.
+    texts, cosines  of each pick, in the order of selection;  room: in tokens, at least 1
+    A context with fewer texts holds those selected first. Values are token ids, at most `room` of them.
     """
     assert room > 0
     kept = fitting(texts, cosines, room)

@@ -1,10 +1,10 @@
-"""How a prompt learns from its texts: by gradient steps on an adapter or on all weights, or by reading them.
+"""How a prompt learns from its texts: by gradient steps on an adapter or on all weights, or in context.
 
-Both learners have the same calls, so that whatever scores or generates need not know which one it has:
+Both learners have the same interface, so that scoring and generation need not distinguish them:
 
-    learn(lessons)       a Trace per prompt as they end; until the next is asked for, the trace's slot holds its update
-    scoring(slot)        the model with the update of a slot, as a context; in the dtype of scores, or of the steps
-    before(lesson, room) tokens that stand in front of the prompt: the texts, where they are read and not trained on
+    learn(lessons)       yields a Trace per finished prompt; its slot holds the update until the next one is requested
+    scoring(slot)        context manager: the model with the update of a slot, in the dtype of scores or of steps
+    before(lesson, room) tokens to put before the prompt: the texts, if they are used in context
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ttft.tuner.in_context import SEPARATOR, contexts
 class Lesson:
     """What one prompt learns from: texts in training order, and the cosine of each to the prompt.
 
-    encoded  what is scored of the prompt; None where nothing is
+    encoded  the text to score; None if nothing is scored
     """
 
     key: str
@@ -37,11 +37,11 @@ class Lesson:
 
 
 Score1 = Callable[[Any, Encoded, Sequence[int]], Score]
-"""Scores a text under a model, with the tokens of a context in front of it."""
+"""Scores a text under a model, given the tokens of a context before it."""
 
 
 class Learner(Protocol):
-    """See the module. name and revision: the model as it was asked for; window: tokens of a row."""
+    """See the module docstring. name, revision: of the model, as requested; window: tokens per row."""
 
     name: str
     revision: str | None
@@ -60,10 +60,10 @@ class Learner(Protocol):
     def trains(self) -> bool: ...
 
     def room_for(self, prompts: int | None) -> None:
-        """Make as many slots as that many prompts (None: any number) can use."""
+        """Allocate as many slots as this many prompts (None: any number) can use."""
 
     def facts(self) -> dict[str, Any]:
-        """How prompts learn, for a result's record."""
+        """The training settings, for the result records."""
 
     def learn(
         self, lessons: Iterable[Lesson], *, score: Score1 | None = None, score_at: Sequence[int] = (),
@@ -79,9 +79,9 @@ class Learner(Protocol):
 
 @dataclass
 class GradientLearner:
-    """Gradient steps: LoRA on a frozen model, many prompts side by side, or all weights, one prompt at a time.
+    """Gradient steps: LoRA on a frozen model, many prompts at a time, or all weights, one prompt at a time.
 
-    reuse  a text chosen several times in a row has its gradient computed every reuse-th time
+    reuse  recompute the gradient of a text selected several times in a row only every reuse-th time
     """
 
     name: str
@@ -146,7 +146,7 @@ class GradientLearner:
 
 @dataclass
 class ContextLearner:
-    """Nothing is trained: the texts stand before the prompt (in_context.py says which, and in what order)."""
+    """Nothing is trained: the texts are placed before the prompt (for which ones and their order see in_context.py)."""
 
     name: str
     revision: str | None
@@ -163,7 +163,7 @@ class ContextLearner:
         return str(self.model.device)
 
     def room_for(self, prompts: int | None) -> None:
-        """One prompt at a time."""
+        """Nothing to allocate: one prompt at a time."""
 
     def facts(self) -> dict[str, Any]:
         return self.training.to_json()
@@ -172,7 +172,7 @@ class ContextLearner:
         self, lessons: Iterable[Lesson], *, score: Score1 | None = None, score_at: Sequence[int] = (),
         on_step: Callable[[str], None] | None = None, go_on: GoOn | None = None,
     ) -> Generator[Trace[Score]]:  # fmt: skip
-        """`go_on` and `on_step` are not asked: there are no steps."""
+        """`go_on` and `on_step` are never called, as there are no steps."""
         for lesson in lessons:
             trace, timer = Trace[Score](lesson.key), Timer(self.device)
             with timer("evaluate"):
@@ -188,7 +188,7 @@ class ContextLearner:
         yield self.model
 
     def before(self, lesson: Lesson, room: int) -> list[int]:
-        """The context of as many texts as fit in `room` tokens."""
+        """A context of as many texts as fit into `room` tokens."""
         if room < 1 or not lesson.texts:
             return []
         made = self._contexts(lesson, room, ())

@@ -1,4 +1,4 @@
-"""The language model of a session: loaded by name or as given, and made to learn in the way that was asked for."""
+"""The language model of a session, loaded by name or passed in, and the learner for the requested method."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def load_learner(
     device: str, dtype: torch.dtype, score_dtype: torch.dtype, slots: int | None, lora_alpha: float | None, reuse: int,
     start_from: str | Path | None, seed: int, trust_remote_code: bool, on_note: OnNote,
 ) -> Learner:  # fmt: skip
-    """The learner for a model, which is a name, a folder, a .gguf file, or a loaded one with its tokenizer.
+    """The learner for a model, given as a name, a folder, a .gguf file, or a loaded model with its tokenizer.
 
-    Raises MissingArtifact for a model that is not there, ConfigError where it cannot be trained as asked.
+    Raises MissingArtifact for a model that cannot be found, ConfigError if it cannot be trained as requested.
     """
     if isinstance(model, str | Path):
         with runtime.quiet_loading():
@@ -36,7 +36,7 @@ def load_learner(
     longest = window_of(model)
     window = window_for(longest, max_length)
     if window < longest and max_length is None:
-        on_note(f"window: {window:,} of the {longest:,} tokens that {name} reads (--max-length changes it)")
+        on_note(f"context window: {window:,} of the {longest:,} tokens {name} supports (change it with --max-length)")
     known = (name, revision, tokenizer, window, training, dtype)
     if training.method == "in-context":
         return ContextLearner(*known, model)
@@ -54,22 +54,24 @@ def load_learner(
 
 
 def _stored(method: str, dtype: torch.dtype, score_dtype: torch.dtype) -> torch.dtype:
-    """The dtype that the weights are loaded in: float32 where they are trained or scored exactly."""
+    """The dtype to load the weights in: float32 if they are trained or used for exact scoring."""
     if method == "in-context":
         return score_dtype
     return torch.bfloat16 if method == "lora" and {dtype, score_dtype} == {torch.bfloat16} else torch.float32
 
 
 def checked_model(model: Any, tokenizer: Any) -> Any:
-    """The model as given. Raises ConfigError for what is neither a name nor a loaded model with its tokenizer."""
+    """The given model. Raises ConfigError unless it is a name, or a loaded model with its tokenizer."""
     if isinstance(model, str | Path):
         if tokenizer is not None:
-            raise ConfigError("a tokenizer goes with a loaded model", f"leave it out: {model} brings its own")
+            raise ConfigError(
+                "a tokenizer can only be given with a loaded model", f"leave it out: {model} brings its own"
+            )
         return model
     loaded = hasattr(model, "get_input_embeddings")
     if not loaded or tokenizer is None:
         raise ConfigError(
             f"model: a {type(model).__name__}" + " without its tokenizer" * loaded,
-            "give a name, a folder, or a loaded causal LM of transformers and its tokenizer",
+            "give a name, a folder, or a loaded causal LM of transformers with its tokenizer",
         )
     return model

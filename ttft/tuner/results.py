@@ -1,4 +1,4 @@
-"""What a session gives back. What a prompt was worth is a `records.Result`, the same as in a run's results.jsonl."""
+"""The return values of a session. Scores are `records.Result`, as in the results.jsonl of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ttft.records import Document, Selection
 
 @dataclass(frozen=True, slots=True)
 class ChosenTexts:
-    """The texts that were chosen for a prompt, in training order; repeats are possible.
+    """The texts selected for a prompt, in training order; repeats are possible.
 
     selection  ids, scores, cosines, sigma, why it stopped, seconds: see `records.Selection`; its fields are also
                attributes of this object
@@ -26,7 +26,7 @@ class ChosenTexts:
 
     @property
     def sources(self) -> list[str]:
-        """Where each text is from: "file:line", "file" or "dataset:row"."""
+        """Where each text comes from: "file:line", "file" or "dataset:row"."""
         return [document.source for document in self.documents]
 
     @property
@@ -62,12 +62,12 @@ class ChosenTexts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the tuned model says after a prompt; printing it prints the text.
+    """The answer of the tuned model to a prompt; printing it prints the text.
 
-    text     of the tuned model; None where training failed
-    base     of the model without the update, where it was asked for
-    seconds  by stage: embed, search, select, train, and tuned (and base): generation
-    failed   why there is no text; "" where nothing failed
+    text     of the tuned model; None if training failed
+    base     the base model's answer, if it was requested
+    seconds  by stage: embed, search, select, train; tuned and base are the generation of the two answers
+    failed   why there is no text, else ""
     """
 
     prompt_id: str

@@ -1,6 +1,6 @@
-"""A run folder: results of many prompts on disk, each written when it is there; a run that was killed goes on.
+"""A run folder: the results of many prompts, each written as soon as it is known, so that a run can be resumed.
 
-What scores is an `Evaluator`, of this process (scoring.py) or of Ray's workers (distributed/).
+Prompts are scored by an `Evaluator` in this process (scoring.py) or by Ray workers (distributed/).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ttft.errors import ConfigError, CorpusError
 from ttft.finetuning.export import adapter_folder, is_saved
-from ttft.progress import OnNote, OnProgress, ignore
+from ttft.progress import OnNote, OnProgress, counted, ignore
 from ttft.records import Prompt, Result, Selection
 from ttft.run_dir import (
     RESULTS,
@@ -35,7 +35,7 @@ from ttft.tuner.scoring import StepCount, recorded_selection
 
 
 class Evaluates(Protocol):
-    """What scores prompts: scoring.Evaluator, or distributed.evaluation.RayEvaluator."""
+    """Scores prompts: scoring.Evaluator or distributed.evaluation.RayEvaluator."""
 
     def facts(self) -> dict[str, Any]: ...
 
@@ -53,13 +53,13 @@ class Evaluates(Protocol):
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run is.
+    """The definition of a run.
 
-    folder        where results go; one process writes there at a time
-    prompts       those of this run;  everyone: of all jobs that share a budget (default: the same)
-    identity      from the evaluator's facts, the configuration that the folder belongs to (config.yaml)
-    budget_steps  steps for `everyone` together, instead of n a prompt
-    adapters      the folder that the evaluator saves adapters in, if it does
+    folder        folder for the results; one process writes there at a time
+    prompts       the prompts of this run;  everyone: those of all jobs that share a budget (default: `prompts`)
+    identity      makes the configuration of the folder (config.yaml) from the evaluator's facts
+    budget_steps  total number of steps for `everyone`, instead of n per prompt
+    adapters      the folder that the evaluator saves adapters to, if it does
     """
 
     folder: Path
@@ -75,7 +75,7 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class RunAccount:
-    """How a run stands when it has ended: all its results, and how many of them are new."""
+    """The outcome of a run: all its results, how many of them are new, and the time it took."""
 
     results: Mapping[str, Result] = field(repr=False)
     new: int
@@ -86,10 +86,10 @@ def evaluate_into(
     plan: RunPlan, open_evaluator: Callable[[], AbstractContextManager[Evaluates]], *,
     on_progress: OnProgress = ignore, on_note: OnNote = ignore,
 ) -> RunAccount:  # fmt: skip
-    """Score every prompt of a run that has no result yet. Results so far stay valid whatever happens.
+    """Score every prompt of a run that has no result yet. Results already written stay valid whatever happens.
 
-    Raises CorpusError for a prompt that is another text than the one scored there, ConfigError where the folder belongs
-    to another configuration, TtftError where another process writes to it.
+    Raises CorpusError for a prompt whose recorded result is for a different text, ConfigError if the folder belongs to
+    a different configuration, TtftError if another process is writing to it.
     """
     started, folder = time.perf_counter(), plan.folder
     with locked(folder):
@@ -106,7 +106,7 @@ def evaluate_into(
             todo = set(missing((p.id for p in plan.prompts), known))
             if todo:
                 if known:
-                    on_note(f"going on: {len(known)} of {len(plan.prompts)} prompts are done")
+                    on_note(f"resuming: {len(known)} of {counted(len(plan.prompts), 'prompt')} done")
                 record_provenance(folder, provenance(plan.seed, evaluator.host_facts()))
                 _spread(plan, evaluator, on_progress, on_note)
                 _write(plan, evaluator, [p for p in plan.prompts if p.id in todo], known, on_progress, on_note)
@@ -118,14 +118,15 @@ def _spread(plan: RunPlan, evaluator: Evaluates, on_progress: OnProgress, on_not
     if plan.budget_steps is not None:
         everyone = plan.everyone or plan.prompts
         given = evaluator.spread_budget(everyone, plan.budget_steps, on_progress)
-        on_note(f"budget: {given} of {plan.budget_steps} steps given to {len(everyone)} prompts")
+        steps, prompts = counted(plan.budget_steps, "step"), counted(len(everyone), "prompt")
+        on_note(f"budget: {given:,} of {steps} assigned to {prompts}")
 
 
 def _write(
     plan: RunPlan, evaluator: Evaluates, prompts: list[Prompt], known: dict[str, Result], on_progress: OnProgress,
     on_note: OnNote,
 ) -> None:  # fmt: skip
-    """Do these prompts; each result is written, and added to those known, as it comes."""
+    """Score these prompts; each result is written, and added to `known`, as soon as it is there."""
     folder = plan.folder
     with JsonLines(folder / SELECTIONS) as selections, JsonLines(folder / RESULTS) as results:
         before = {s.prompt_id: s for s in read_records(folder / SELECTIONS, Selection)}
@@ -137,14 +138,14 @@ def _write(
         counter = StepCount(len(prompts), plan.n, plan.trains, on_progress)
         for result in evaluator.results(prompts, on_selection=record, counter=counter):
             if result.failed:
-                on_note(f"prompt {result.prompt_id} failed and is kept at base: {result.failed}")
+                on_note(f"prompt {result.prompt_id} failed, so the base model answers: {result.failed}")
             results.append(result.to_json())
             known[result.prompt_id] = result
             counter.end(result.prompt_id, result.steps_taken, bpb_so_far(known.values()))
 
 
 def _check_adapters(plan: RunPlan, known: Mapping[str, Result]) -> None:
-    """Prompts that a former start has finished must have left their adapters."""
+    """Check that prompts finished by an earlier start have saved their adapters."""
     assert plan.adapters is not None
     for prompt_id, result in known.items():
         if not result.failed and not is_saved(adapter_folder(plan.adapters, prompt_id)):
@@ -155,16 +156,16 @@ def _check_adapters(plan: RunPlan, known: Mapping[str, Result]) -> None:
 
 
 def _check_texts(prompts: Sequence[Prompt], known: Mapping[str, Result], folder: Path) -> None:
-    """A prompt that has a result must still be the same text."""
+    """Check that prompts with results still have the same text."""
     for prompt in prompts:
         if prompt.id in known and known[prompt.id].text_sha256 != sha256_text(prompt.text):
             raise CorpusError(
-                f"prompt {prompt.id} is another text than the one scored in {folder}", "choose another --out"
+                f"prompt {prompt.id} differs from the text that was scored in {folder}", "choose another --out"
             )
 
 
 def bpb_so_far(results: Iterable[Result]) -> str:
-    """Base and final bits per byte over all of these prompts, in words."""
+    """Base and final bits per byte over these prompts, as text."""
     everything = list(results)
     size = math.log(2) * sum(r.bytes for r in everything)
     base, final = sum(r.base_nats for r in everything), sum(r.final_nats for r in everything)

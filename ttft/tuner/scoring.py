@@ -1,4 +1,4 @@
-"""Prompts -> results in bits per byte: select, learn, judge the update, score, forget."""
+"""Prompts -> results in bits per byte: select texts, fine-tune, judge the update, score, discard the update."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from ttft.tuner.selector import Selector
 
 @dataclass(frozen=True)
 class Scoring:
-    """What is scored of each prompt, and what is done beside it.
+    """Which part of a prompt is scored, and when.
 
-    score     "whole": the scored text also retrieves (the papers' setting); "suffix": a prefix retrieves and
-              conditions, only the rest is scored (no leak)
-    split     with suffix: the share of characters that is the prefix
-    score_at  numbers of steps after which a prompt is scored; 0 and its last always are
-    guard     with suffix: the prefix judges the update
-    adapters  folder for the LoRA adapter of each prompt, in PEFT's format
+    score     "whole": the scored text is also used for retrieval (the papers' setting); "suffix": retrieve with a
+              prefix, condition on it, and score only the rest (no leak)
+    split     with suffix: fraction of the characters that make up the prefix
+    score_at  numbers of steps after which a prompt is scored; 0 and its last step always are
+    guard     with suffix: judges the update on the prefix
+    adapters  folder to save the LoRA adapter of each prompt to, in PEFT's format
     """
 
     score: Literal["whole", "suffix"] = "whole"
@@ -45,13 +45,14 @@ class Scoring:
     adapters: Path | None = None
 
     def parts(self, text: str) -> tuple[str, str]:
-        """(the text that retrieves, the text that is scored)."""
+        """(text used for retrieval, text that is scored)."""
         return (text, text) if self.score == "whole" else split_prompt(text, self.split)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A prompt ready to be scored. query: what retrieves; prefix: what conditions and judges, "" with whole."""
+    """A prompt ready to be scored. query: text used for retrieval; prefix: known text before the scored one, "" with
+    score "whole"."""
 
     prompt: Prompt
     query: str
@@ -60,27 +61,27 @@ class Target:
 
 
 def target(prompt: Prompt, tokenizer: Any, scoring: Scoring) -> Target:
-    """Tokenise what is scored. Raises CorpusError where there is nothing to score, or to search with."""
+    """Tokenise the scored text. Raises CorpusError if there is nothing to score or to search with."""
     query, scored = scoring.parts(prompt.text)
     return target_of_parts(prompt, query if scoring.score == "suffix" else "", scored, query, tokenizer)
 
 
 def target_of_parts(prompt: Prompt, prefix: str, scored: str, query: str, tokenizer: Any) -> Target:
     if not query.strip() or not scored:
-        raise CorpusError(f"prompt {prompt.id} is too short to be cut into a prefix and a suffix", "--score whole")
+        raise CorpusError(f"prompt {prompt.id} is too short to be cut into a prefix and a suffix", "use --score whole")
     return Target(prompt, query, prefix, encode(tokenizer, scored, prefix))
 
 
 def failure(trace: Trace) -> str:
-    """Why a prompt is kept at base; "" when its training and its scores are sound."""
+    """Why the base model answers a prompt; "" if its losses and scores are finite."""
     if not trace.failed and not all(math.isfinite(score.nats) for score in trace.scores.values()):
         return f"the score after step {max(trace.scores)} is not a number"
     return trace.failed
 
 
 class StepCount:
-    """Tells `on_progress` the steps taken of those expected: n a prompt until its texts are chosen, then as many as
-    were chosen. Where nothing is trained, prompts are counted."""
+    """Reports to `on_progress` the steps taken out of those expected: n per prompt until its texts are selected, then
+    as many as were selected. If nothing is trained, it counts prompts."""
 
     def __init__(self, prompts: int | None, n: int, trains: bool, on_progress: OnProgress) -> None:
         self.prompts, self.n, self.trains, self.on_progress = prompts, n, trains, on_progress
@@ -98,7 +99,7 @@ class StepCount:
         self._tell()
 
     def end(self, key: str, steps: int, detail: str = "") -> None:
-        """A prompt has ended, after so many steps in all."""
+        """A prompt is finished, after `steps` steps in total."""
         self._expect(key, steps)
         self.done += steps - self._taken.pop(key, 0) if self.trains else 1
         self._chosen.pop(key, None)
@@ -120,9 +121,9 @@ class StepCount:
 
 @dataclass
 class Evaluator:
-    """Scores prompts in this process. distributed.evaluation.RayEvaluator has the same calls.
+    """Scores prompts in this process. distributed.evaluation.RayEvaluator has the same interface.
 
-    planned  selections made beforehand, by prompt id (`spread_budget`)
+    planned  selections made in advance, by prompt id (`spread_budget`)
     """
 
     selector: Selector
@@ -131,7 +132,7 @@ class Evaluator:
     planned: dict[str, Selection] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """What the results depend on and options may leave open: the resolved settings of model and index."""
+        """The resolved settings of model and index that results depend on, including defaults."""
         manifest = self.selector.index.manifest
         return self.learner.training.to_json() | {
             "embedder": manifest.embedder.name, "lambda_": self.selector.lambda_, "max_length": self.learner.window,
@@ -143,15 +144,15 @@ class Evaluator:
         return runtime.host_facts(self.selector.embedder.device)
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Raises CorpusError for a prompt that cannot be scored, before any work is done."""
+        """Raises CorpusError for a prompt that cannot be scored. Called before any work is done."""
         for prompt in prompts:
             target(prompt, self.learner.tokenizer, self.scoring)
 
     def spread_budget(self, prompts: Sequence[Prompt], steps: int, on_progress: OnProgress = ignore) -> int:
-        """Select for all prompts, then cut each selection where the budget of all leaves it: `planned`. The number of
-        steps given.
+        """Select texts for all prompts, then cut each selection to its share of the total budget (`planned`). Returns
+        the number of steps assigned.
 
-        A gain counts by the bytes that are scored: bits per byte is a ratio of sums.
+        Gains are weighted by the number of scored bytes, since bits per byte is a ratio of sums.
         """
         chosen = []
         for number, prompt in enumerate(prompts, 1):
@@ -168,10 +169,12 @@ class Evaluator:
         self, prompts: Iterable[Prompt | Target], *, on_selection: Callable[[Selection], None] = ignore,
         counter: StepCount | None = None, go_on: GoOn | None = None,
     ) -> Generator[Result]:  # fmt: skip
-        """Select, learn and score each prompt, side by side in the learner's slots; results as they end.
+        """Select, fine-tune and score, several prompts at a time in the learner's slots; yields results as prompts
+        finish.
 
-        on_selection  told each choice before anything is trained on it
-        go_on         asked with (prompt id, losses so far) after each step; False ends the prompt there
+        on_selection  called with each selection before anything is trained on it
+        go_on         called with (prompt id, losses so far) after each step; if it returns False, training of that
+                      prompt stops
         """
         going: dict[str, tuple[Target, Selection]] = {}
 
@@ -218,7 +221,7 @@ class Evaluator:
         return verdict
 
     def _save_adapter(self, trace: Trace) -> None:
-        """On disk before the prompt's result is."""
+        """Save the adapter. This happens before the result is written, so that a result implies a saved adapter."""
         learner = self.learner
         assert self.scoring.adapters is not None
         assert isinstance(learner, GradientLearner) and isinstance(learner.inner, LoraLearner)
@@ -232,7 +235,7 @@ class Evaluator:
         failed, nats, guard = failure(trace), [trace.scores[s].nats for s in steps], {}
         if verdict is not None:
             guard = verdict.to_json() | {"tuned_nats": nats[-1]}
-            nats[-1] = verdict.answer.nats if verdict.scale else nats[-1]  # kept "base": the curve is without the guard
+            nats[-1] = verdict.answer.nats if verdict.scale else nats[-1]  # scale 0: the curve shows the full update
         tuned = max(trace.scores) > 0 and not failed and (verdict is None or verdict.scale > 0)
         return Result(
             prompt_id=prompt.id,
@@ -255,7 +258,7 @@ class Evaluator:
 
 
 def shortened(selection: Selection, count: int) -> Selection:
-    """The first `count` picks of a selection, as a budget leaves them."""
+    """A selection cut to its first `count` picks by a budget."""
     if count == len(selection.ids):
         return selection
     return replace(
@@ -265,11 +268,11 @@ def shortened(selection: Selection, count: int) -> Selection:
 
 
 def recorded_selection(before: Mapping[str, Selection], selection: Selection) -> bool:
-    """Whether this choice is written down already. Raises CorpusError where another one is."""
+    """Whether this selection is recorded already. Raises CorpusError if a different one is."""
     known = before.get(selection.prompt_id)
     if known is not None and known.ids != selection.ids:
         raise CorpusError(
-            f"another choice was recorded for prompt {selection.prompt_id}: the prompts have changed since",
+            f"a different selection is recorded for prompt {selection.prompt_id}: the prompts have changed since",
             "choose another --out",
         )
     return known is not None

@@ -1,4 +1,4 @@
-"""Texts for one prompt: an open index, its encoder and a strategy, checked to fit together."""
+"""Selects texts for a prompt: an open index, its encoder and a strategy, checked for consistency."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ from ttft.vector_index.shards import VectorIndex
 
 
 def read_policy(path: str | Path) -> GainPolicy:
-    """The policy of a file made by `ttft calibrate`. Raises MissingArtifact or ConfigError that names the file."""
+    """Read a policy made by `ttft calibrate`. Raises MissingArtifact or ConfigError naming the file."""
     if not Path(path).is_file():
         raise MissingArtifact(f"no such policy: {path}", "make one: ttft calibrate RUN --out policy.json")
     try:
         return GainPolicy.from_json(json.loads(Path(path).read_bytes()))
     except ValueError as error:
-        raise ConfigError(f"{path} is not a policy: {error}", "ttft calibrate RUN --out policy.json") from None
+        raise ConfigError(
+            f"{path} is not a policy: {error}", "make one: ttft calibrate RUN --out policy.json"
+        ) from None
 
 
 def encoder_of(
     index: VectorIndex, *, asked: str | None, device: str, dtype: Any, trust_remote_code: bool = False
 ) -> Embedder:
-    """The encoder that an index was made with. `asked`: the name the user gave, None for none.
+    """Load the encoder that an index was built with. `asked`: the name given by the user, if any.
 
-    Raises ConfigError where another one is asked for or another version of it is installed.
+    Raises ConfigError if the user asked for another encoder, or another version of it is installed.
     """
     made = index.manifest.embedder
     if asked is not None and canonical_name(asked) != made.name:
         raise ConfigError(
-            f"embedder: {index.folder} was made with {made.name!r}, asked for {asked!r}",
+            f"embedder: {index.folder} was built with {made.name!r}, asked for {asked!r}",
             f"leave --embedder out, or build an index with it: ttft index SOURCE --embedder {asked}",
         )
     embedder = load_embedder(
@@ -51,33 +53,33 @@ def encoder_of(
     )  # fmt: skip
     if embedder.revision != made.revision:
         raise ConfigError(
-            f"embedder revision: {index.folder} was made with {made.revision}, here is {embedder.revision}",
+            f"embedder revision: {index.folder} was built with {made.revision}, but this is {embedder.revision}",
             "install that version of the encoder, or build the index again",
         )
     return embedder
 
 
 def matching(index: VectorIndex, embedder: Embedder) -> Embedder:
-    """A loaded encoder. Raises ConfigError where the index was made with another one."""
+    """The given encoder. Raises ConfigError if the index was built with another one."""
     made = index.manifest.embedder
     if (embedder.name, embedder.revision) != (made.name, made.revision):
         raise ConfigError(
-            f"embedder: {index.folder} was made with {made.name!r} ({made.revision}), given {embedder.name!r} "
+            f"embedder: {index.folder} was built with {made.name!r} ({made.revision}), but got {embedder.name!r} "
             f"({embedder.revision})",
-            "leave embedder out: the index states which encoder to load",
+            "leave embedder out: the right one is loaded by default",
         )
     return embedder
 
 
 class Selector:
-    """Chooses texts for one prompt at a time; nothing is remembered between two prompts.
+    """Selects texts for one prompt at a time, without state between prompts.
 
-    n, k        texts to choose at most, from a pool of the k nearest; k None: from the whole index
+    n, k        number of texts to select at most, from a pool of the k nearest; k None: from the whole index
     lambda_     SIFT's noise; None: the policy's, else the value vetted for the embedder
     alpha       the paper's stopping rule;  policy: a file made by `ttft calibrate`, or a GainPolicy
-    stop        with a policy: "calibrated" ends each prompt by it, "never" only carries its predictions (for a budget)
-    query       "windows": a long prompt searches with all its pieces; "first": with its beginning only
-    Raises ConfigError for an unknown strategy, rules that do not go together, or a policy that was calibrated with
+    stop        with a policy: "calibrated" stops each prompt by it, "never" only uses its predictions (for a budget)
+    query       "windows": embed all pieces of a long prompt; "first": only the first
+    Raises ConfigError for an unknown strategy, stopping rules that cannot be combined, or a policy calibrated with
     another lambda or embedder.
     """
 
@@ -104,23 +106,23 @@ class Selector:
         for key, here in (("embedder", embedder), ("lambda_", wanted)):
             if facts.get(key) != here:
                 raise ConfigError(
-                    f"{self.policy_name or 'the policy'} was calibrated with {key} {facts.get(key)!r}, here it is "
+                    f"{self.policy_name or 'the policy'} was calibrated with {key} {facts.get(key)!r}, but here it is "
                     f"{here!r}",
                     "leave --lambda out, or calibrate on a run with this index: ttft calibrate RUN",
                 )
         return wanted
 
     def select(self, prompt_id: str, query: str) -> Selection:
-        """Choose texts for one prompt by its query text (the whole of it, or its prefix)."""
+        """Select texts for one prompt by its query text (the whole prompt or its prefix)."""
         return self._select(prompt_id, query, self.retriever, self.strategy, self.n)
 
     def nearest(self, prompt_id: str, query: str, n: int, lambda_: float) -> Selection:
-        """What nearest neighbour takes for the same prompt; lambda_ is for its sigma."""
+        """The nearest neighbours of the same prompt; lambda_ only affects the reported sigma."""
         retriever = Retriever(self.index, lambda_, strategy="nearest", seed=self.seed)
         return self._select(prompt_id, query, retriever, "nearest", n)
 
     def documents(self, selection: Selection) -> list[Document]:
-        """The chosen texts, in training order."""
+        """The selected texts, in training order."""
         return self.index.documents(selection.ids)
 
     def texts(self, selection: Selection) -> list[str]:
@@ -147,13 +149,13 @@ class Selector:
         )
 
     def parameters(self, lambda_: float) -> dict:
-        """What the choice was made with; lambda_ as used for this prompt."""
+        """The parameters of the selection; lambda_ is the value used for this prompt."""
         k = "all" if self.k is None else self.k
         known = {"n": self.n, "k": k, "lambda_": lambda_, "alpha": self.alpha, "query": self.query}
         return known | ({"policy": self.policy_name or "policy"} if self.policy is not None else {})
 
     def _query_pieces(self, query: str) -> Sequence[str]:
-        """The text as one piece, or cut as the index's documents were, so that no part of a long prompt is unseen."""
+        """The text as one piece, or cut like the documents of the index, so that all of a long prompt is embedded."""
         if self.query == "first":
             return [query]
         return [d.text for d in pieces([Text(query, "", "")], self.index.manifest.sources[0].corpus.piece_chars)]

@@ -1,10 +1,10 @@
-"""`Tuner`: an index, its encoder and a language model; per prompt select, tune, score or answer, and forget.
+"""`Tuner`: an index, its encoder and a language model. Per prompt: select, fine-tune, score or answer, discard.
 
     tuner = Tuner("runs/docs", model="HuggingFaceTB/SmolLM2-135M")
     tuner.score("some held-out text").percent_of_base
     print(tuner.generate("To rotate the keys, ", max_new_tokens=64))
 
-The settings and their defaults are those of `ttft finetune-eval`, and so are the results, to the last bit.
+Settings, defaults and results are those of `ttft finetune-eval`, to the last bit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ttft.defaults import Lambda
 from ttft.embedding import Embedder
 from ttft.errors import ConfigError, TtftError
 from ttft.finetuning.engine import GoOn
-from ttft.progress import OnNote, OnProgress, ignore
+from ttft.progress import OnNote, OnProgress, counted, ignore
 from ttft.records import Prompt, Result
 from ttft.selection.policy import GainPolicy
 from ttft.tuner.generation import Answering, Stream
@@ -37,24 +37,25 @@ from ttft.vector_index.shards import VectorIndex, open_vector_index
 class Tuner:
     """Test-time fine-tuning on the texts of an index.
 
-    index       folder of an index (`ttft.build_index`), or an opened one
+    index       index folder (see `ttft.build_index`), or an opened index
     model       "embedded" (ships with ttft), "smollm2" (an extra package), a Hugging Face name, a folder, a .gguf file;
                 or a loaded causal LM of transformers, which is not changed, with its tokenizer
-    embedder    the index's own encoder, already loaded or by its name; default: loaded by what the index states
+    embedder    the encoder the index was built with, already loaded or by name; default: load it
 
-    Selection   strategy, n (texts, one gradient step each), k (pool; None: the whole index), lambda_, alpha (the
-                paper's stopping rule), policy (of `ttft calibrate`), relevance (of mmr), query, nprobe, ef_search
-    Training    method ("lora", "full", "in-context": the texts stand before the prompt and nothing is trained), rank,
-                lora_alpha, rslora, vocabulary, lr, warm_down, reuse, slots (prompts side by side; default: by memory),
-                start_from (a LoRA adapter in PEFT's format that every prompt begins from), max_length (tokens of a row)
-    Machine     device, dtype (of the encoder and of the steps), score_dtype (of scoring)
+    Selection   strategy, n (texts to select, one gradient step each), k (pool size; None: the whole index), lambda_,
+                alpha (the paper's stopping rule), policy (of `ttft calibrate`), relevance (of mmr), query, nprobe,
+                ef_search
+    Training    method ("lora", "full", or "in-context": put the texts before the prompt and train nothing), rank,
+                lora_alpha, rslora, vocabulary, lr, warm_down, reuse, slots (prompts trained at the same time; default:
+                what fits into memory), start_from (a LoRA adapter in PEFT's format to start every prompt from),
+                max_length (tokens per row)
+    Machine     device, dtype (of the encoder and the training steps), score_dtype (of scoring)
 
-    What is None is decided by ttft/defaults.py, for the embedder and the model. The encoder is loaded when the object
-    is made, the language model when it is first needed (`load`). Not for several threads at a time: a call made while
-    another one is under way raises TtftError.
+    The defaults for None are in ttft/defaults.py and depend on the embedder and the model. The encoder is loaded by the
+    constructor, the language model when it is first needed (see `load`). A Tuner is not thread-safe: a call during
+    another call raises TtftError.
 
-    Raises MissingArtifact for an index, encoder or model that is not there; ConfigError for settings that do not go
-    together.
+    Raises MissingArtifact for a missing index, encoder or model; ConfigError for settings that cannot be combined.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Tuner:
             index = open_vector_index(index, nprobe=nprobe, ef_search=ef_search)
         self.index: VectorIndex = index
         if not self.index.manifest.complete:
-            on_note(f"{self.index.folder} is not finished: using the {self.index.rows:,} pieces that are there")
+            on_note(f"{self.index.folder} is not finished: it has {counted(self.index.rows, 'piece')} so far")
         self.selector = Selector(
             self.index, self._encoder(embedder, trust_remote_code), strategy=strategy, n=n, k=k, lambda_=lambda_,
             alpha=alpha, policy=policy, stop=stop, relevance=relevance, query=query, seed=seed,
@@ -132,7 +133,7 @@ class Tuner:
     # ---- what is loaded --------------------------------------------------------------------------------------------
 
     def load(self) -> Learner:
-        """Load the language model now instead of when it is first needed."""
+        """Load the language model now rather than when it is first needed."""
         return self._learner
 
     @cached_property
@@ -141,7 +142,7 @@ class Tuner:
 
     @property
     def model(self) -> Any:
-        """The language model as the learner holds it, without any update."""
+        """The language model of the learner, without any update."""
         inner = getattr(self._learner, "inner", self._learner)
         return inner.model  # type: ignore[union-attr]
 
@@ -151,13 +152,13 @@ class Tuner:
 
     @property
     def window(self) -> int:
-        """Tokens of a row, in training and scoring."""
+        """Tokens per row, in training and scoring."""
         return self._learner.window
 
     # ---- one prompt ------------------------------------------------------------------------------------------------
 
     def select(self, prompt: PromptLike) -> ChosenTexts:
-        """The texts that the strategy chooses for a prompt. Needs no language model."""
+        """The texts that the strategy selects for a prompt. Does not need the language model."""
         this = as_prompt(prompt)
         selection = self.selector.select(this.id, this.text)
         return ChosenTexts(selection, tuple(self.selector.documents(selection)))
@@ -167,10 +168,10 @@ class Tuner:
         split: float = defaults.PREFIX_SHARE, guard: Guard | None = None, score_at: Sequence[int] = defaults.SCORE_AT,
         on_progress: OnProgress = ignore, go_on: GoOn | None = None,
     ) -> Result:  # fmt: skip
-        """Bits per byte of one text before and after tuning on what is chosen for it.
+        """Bits per byte of one text before and after fine-tuning on the texts selected for it.
 
-        prefix  known text before the prompt: it retrieves and conditions, and only the prompt is scored. Without it,
-                score="suffix" cuts the prompt itself (`split`), score="whole" retrieves with the text that it scores
+        prefix  known text before the prompt, used for retrieval and as context; only the prompt is scored. Without it,
+                score="suffix" cuts the prompt itself (`split`), score="whole" retrieves with the text that is scored
         guard, score_at, go_on  see `score_many`
         Raises CorpusError for a prompt with nothing to score.
         """
@@ -186,12 +187,12 @@ class Tuner:
         self, prompt: PromptLike, *, compare: bool = False, seed: int | None = None, on_progress: OnProgress = ignore,
         go_on: GoOn | None = None, **options: Any,
     ) -> Answer:  # fmt: skip
-        """What the tuned model says after a prompt. Printing the answer prints its text.
+        """The answer of the tuned model to a prompt. Printing it prints its text.
 
-        compare  also the base model's answer: `.base`
+        compare  also generate the base model's answer (`.base`)
         seed     of sampling; default: the Tuner's
-        options  the generation arguments of transformers by their names: max_new_tokens, do_sample, temperature, ...
-        Raises TtftError where training failed.
+        options  generation arguments of transformers: max_new_tokens, do_sample, temperature, ...
+        Raises TtftError if training failed.
         """
         answers = self.generate_many(
             [as_prompt(prompt)], compare=compare, seed=seed, on_progress=on_progress, go_on=go_on, **options
@@ -199,18 +200,18 @@ class Tuner:
         with contextlib.closing(answers):
             answer = next(answers)
         if answer.failed:
-            raise TtftError(f"prompt {answer.prompt_id} has no answer: {answer.failed}", "a smaller lr may help")
+            raise TtftError(f"prompt {answer.prompt_id} has no answer: {answer.failed}", "try a smaller lr")
         return answer
 
     @contextlib.contextmanager
     def tuned(self, prompt: PromptLike, *, go_on: GoOn | None = None) -> Iterator[Any]:
-        """The model tuned for a prompt, a PreTrainedModel in eval mode; as it was, bit for bit, when the block ends.
+        """The model tuned for a prompt, a PreTrainedModel in eval mode. After the block it is restored bit for bit.
 
-        Raises TtftError where training failed, ConfigError with method "in-context", which tunes nothing.
+        Raises TtftError if training failed, ConfigError with method "in-context", which trains nothing.
         """
         learner, this = self._learner, as_prompt(prompt)
         if not learner.trains:
-            raise ConfigError("method in-context trains nothing, so there is no tuned model", "method='lora'")
+            raise ConfigError("method in-context trains nothing, so there is no tuned model", "use method='lora'")
         with self._working("tuned"):
             learner.room_for(1)
             selection = self.selector.select(this.id, this.text)
@@ -219,7 +220,7 @@ class Tuner:
             with contextlib.closing(traces):
                 trace = next(traces)
                 if trace.failed:
-                    raise TtftError(f"the model cannot be tuned: {trace.failed}", "a smaller lr may help")
+                    raise TtftError(f"the model cannot be tuned: {trace.failed}", "try a smaller lr")
                 with learner.scoring(trace.slot) as model:
                     yield model
 
@@ -230,13 +231,13 @@ class Tuner:
         split: float = defaults.PREFIX_SHARE, guard: Guard | None = None, score_at: Sequence[int] = defaults.SCORE_AT,
         on_progress: OnProgress = ignore, go_on: GoOn | None = None,
     ) -> Generator[Result]:  # fmt: skip
-        """`score` for many prompts, side by side in the slots of the engine; results come as prompts end.
+        """`score` for many prompts, several at a time in the slots of the engine; yields results as prompts finish.
 
-        prompts   texts, records or Prompts; a tuple (prefix, prompt) scores the prompt after its prefix. A list is
-                  checked as a whole before anything is trained; other iterables are taken one by one
-        guard     with a prefix: keep the base, or a share of the update, where the prefix says so
-        score_at  numbers of steps after which a prompt is scored; 0 and the last always are
-        go_on     asked with (prompt id, losses so far) after each step; False ends that prompt's training there
+        prompts   texts, mappings or Prompts; of a tuple (prefix, prompt), the prompt is scored after its prefix. A list
+                  is checked before anything is trained; other iterables are read one by one
+        guard     with a prefix: drop or scale the update if the prefix becomes less likely (see guard.py)
+        score_at  numbers of steps after which a prompt is scored; 0 and the last step always are
+        go_on     called with (prompt id, losses so far) after each step; training of the prompt stops if it is False
         """
         scoring = Scoring(score=score, split=split, score_at=tuple(score_at), guard=guard)
         wanted: Iterable[Target] = targets(prompts, self.tokenizer, scoring)
@@ -256,8 +257,8 @@ class Tuner:
         self, prompts: Iterable[PromptLike], *, compare: bool = False, seed: int | None = None,
         stream: Stream | None = None, on_progress: OnProgress = ignore, go_on: GoOn | None = None, **options: Any,
     ) -> Generator[Answer]:  # fmt: skip
-        """`generate` for many prompts, tuned side by side; answers come as prompts are tuned. One whose training
-        failed has `failed` and no text.
+        """`generate` for many prompts, several trained at a time; yields answers as they are ready. If training of a
+        prompt failed, its answer has `failed` and no text.
 
         stream  called with (prompt id, "base" or "tuned") when an answer begins; returns a streamer of transformers
         """
@@ -277,9 +278,9 @@ class Tuner:
                 yield from answers
 
     def evaluator(self, scoring: Scoring, *, prompts: int | None = None) -> Evaluator:
-        """What scores prompts of this session, for `run.evaluate_into`, which writes a run folder.
+        """An evaluator that scores prompts with this session, for `run.evaluate_into`, which writes a run folder.
 
-        prompts  how many there will be, so that no more slots are made
+        prompts  how many there will be, so that no more slots than that are allocated
         """
         self._learner.room_for(prompts)
         return Evaluator(self.selector, self._learner, scoring)
@@ -288,8 +289,8 @@ class Tuner:
     def _working(self, call: str) -> Iterator[None]:
         if self._doing:
             raise TtftError(
-                f"this Tuner is in the middle of {self._doing}: its slots are taken",
-                "finish or close that iterator or block first, or make another Tuner",
+                f"this Tuner is in the middle of {self._doing}: its slots are in use",
+                "finish or close that iterator or block first, or create another Tuner",
             )
         self._doing = call
         try:

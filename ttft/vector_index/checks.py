@@ -1,8 +1,7 @@
-"""Is a file the one that the manifest vouches for? Found out when the file is first opened, and remembered.
+"""Checks the files of an index against the hashes in its manifest when they are first opened, and caches the outcome.
 
-The hash of every file of a large index takes as long as reading it, so a file that was found whole is not read again
-while its inode, size and time of change stay what they were. `ttft index verify` reads everything, whatever is
-remembered.
+Hashing a large index takes as long as reading it, so a file that has passed is not hashed again as long as its inode,
+size and change time stay the same. `ttft index verify` reads everything and ignores this cache.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ CHECKED = ".checked.json"
 
 
 class Checks:
-    """Of one index folder: `path` gives a file after its check."""
+    """The checks of one index folder: `path` returns the path of a file that has been checked."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,7 +32,7 @@ class Checks:
         atexit.register(self._remember, 0.0)
 
     def path(self, name: str, facts: HashedFile) -> Path:
-        """The path of a file of the folder. Raises MissingArtifact when it is not there or its content is another."""
+        """The path of a file of the folder. Raises MissingArtifact if it is missing or differs from the manifest."""
         path = self.folder / name
         present(path, facts)
         status = path.stat()
@@ -41,16 +40,16 @@ class Checks:
         if self._known.get(name) != state:
             if sha256_file(path) != facts.sha256:
                 raise MissingArtifact(
-                    f"{path} is damaged: its content has not the hash that the manifest states",
-                    f"see what else is: ttft index verify {self.folder}",
+                    f"{path} is damaged: its hash does not match the manifest",
+                    f"check the other files too: ttft index verify {self.folder}",
                 )
             self._known[name] = state
             self._remember(after=1.0)
         return path
 
     def _remember(self, after: float) -> None:
-        """Write down what is known, if the last time was so many seconds ago: an index may have many files. A folder
-        that cannot be written to is checked anew by every process: slower, nothing else."""
+        """Save the cache, at most every `after` seconds, since an index may have many files. If the folder is not
+        writable, every process checks the files again, which only takes time."""
         if not self._known or time.monotonic() - self._written < after:
             return
         self._written = time.monotonic()
@@ -61,6 +60,6 @@ class Checks:
 
 
 def present(path: Path, facts: HashedFile) -> None:
-    """Raises MissingArtifact when a file is not there or of another size."""
+    """Raises MissingArtifact if a file is missing or its size is wrong."""
     if not path.exists() or path.stat().st_size != facts.bytes:
-        raise MissingArtifact(f"{path} is missing or not as the manifest says", "build the index again")
+        raise MissingArtifact(f"{path} is missing or its size differs from the manifest", "build the index again")

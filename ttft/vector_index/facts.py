@@ -1,4 +1,4 @@
-"""Facts about an index for a person or a program: what is in it, how large it is, how good its search is."""
+"""Facts about an index: what is in it, how large it is, how good its search is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ttft.progress import counted
 from ttft.vector_index.manifest import Manifest
 from ttft.vector_index.recall import exact, recall
 from ttft.vector_index.segments import AUTO, sample
@@ -17,7 +18,7 @@ from ttft.vector_index.shards import VectorIndex
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """A source of an index: pieces read of it, rows kept, pieces that came before, problems by kind."""
+    """A source of an index: pieces read, rows kept, duplicates of earlier pieces, problems by kind."""
 
     source: str
     read: int
@@ -31,9 +32,9 @@ class IndexFacts:
     """What is in an index.
 
     pieces   rows of all shards
-    kind     of what searches them; None where nothing is built yet
-    bytes    of the files, by what they hold
-    remarks  what a person should know, a sentence each
+    kind     of the search index; None if it is not built yet
+    bytes    file sizes by type of content
+    remarks  what the user should know, one sentence each
     """
 
     complete: bool
@@ -68,7 +69,7 @@ class IndexFacts:
 
 @dataclass(frozen=True)
 class SearchQuality:
-    """How many of the k true nearest a search finds (the share), and how long it takes for a query (milliseconds)."""
+    """Fraction of the k true nearest neighbours that a search finds (recall), and milliseconds per query."""
 
     k: int
     queries: int
@@ -80,8 +81,7 @@ class SearchQuality:
 
 
 def search_quality(index: VectorIndex, k: int, queries: int = 200, seed: int = 0) -> SearchQuality:
-    """Measure the search of an index against exact search, with so many of its own vectors, drawn by seed, as
-    queries."""
+    """Compare the search of an index with exact search. The queries are vectors of the index, drawn at random."""
     k = min(k, index.rows)
     drawn = sample(index.shards, queries, seed=seed)
     index.search(drawn[:1], k)
@@ -96,13 +96,14 @@ def search_quality(index: VectorIndex, k: int, queries: int = 200, seed: int = 0
 
 
 def size_of(manifest: Manifest) -> str:
-    """ "1,024 pieces in 1 shard(s), 3.1 MiB" """
+    """ "1,024 pieces in 1 shard, 3.1 MiB" """
     size = sum(facts.bytes for facts in manifest.files().values())
-    return f"{manifest.rows:,} pieces in {len(manifest.shards)} shard(s), {size / 2**20:.1f} MiB"
+    return f"{counted(manifest.rows, 'piece')} in {counted(len(manifest.shards), 'shard')}, {size / 2**20:.1f} MiB"
 
 
 def remarks(manifest: Manifest) -> list[str]:
-    """What a person should know of an index: its kind, where that was chosen, and repeated pieces."""
+    """What the user should know about an index, one sentence each: where it is searched, its kind if that was chosen by
+    size, exact duplicates."""
     search, lines = manifest.search, []
     if search.store == "milvus":
         lines.append(f"searched by Milvus: {search.rows:,} rows in {search.collection} at {search.uri}")

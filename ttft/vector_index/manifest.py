@@ -1,19 +1,19 @@
-"""manifest.json: what is in an index folder, and the facts of each file, by which damage is found.
+"""manifest.json: what is in an index folder, with the size and hash of each file, so that damage is detected.
 
-    schema, sha256   the version of this format; the hash of all the rest
-    embedder         EmbedderFacts: what made the vectors
-    metric           inner_product: vectors have length 1, so that it is the cosine
+    schema, sha256   the version of this format; a hash of everything else
+    embedder         EmbedderFacts: the encoder that made the vectors
+    metric           inner_product; vectors have length 1, so that it is the cosine
     precision        of the stored vectors
     part             null, or "i/n": this folder holds the shards whose number is i - 1 modulo n
-    dedup            off, count, or exact (repeated pieces are left out)
+    dedup            off, count, or exact (exact duplicates are left out)
     sources          a Source for every corpus, in the order in which they were added
-    shards           a ShardEntry for every shard, in the order of the rows
-    search           Search: what searches the vectors
-    rows, complete   of all
+    shards           a ShardEntry for every shard, in row order
+    search           Search: the search index
+    rows, complete   number of rows in all; whether the build has finished
 
-In memory these are the dataclasses below, whose fields stand in the order of the file. A build makes a Manifest, its
-last Source and its Search grow; what is said of a file that is written never changes. The manifest names a file only
-when it is whole on disk, and is itself replaced as a whole.
+In memory these are the dataclasses below, with fields in the order of the file. A build extends a Manifest, its last
+Source and its Search; entries of files that are written never change. A file is added to the manifest only when it is
+complete on disk, and the manifest is replaced atomically.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True)
 class EmbedderFacts:
-    """What made the vectors: an index is searched with vectors of the same encoder."""
+    """The encoder that made the vectors; queries must be embedded by the same one."""
 
     name: str
     revision: str
@@ -50,7 +50,7 @@ class EmbedderFacts:
 
 @dataclass(frozen=True, slots=True)
 class CorpusFacts:
-    """Which pieces a source gives, and in which shards: the options it was read with, and its fingerprint."""
+    """The options a source was read with, which determine its pieces and shards, and its fingerprint."""
 
     glob: str
     max_documents: int | None
@@ -78,7 +78,7 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class ProblemsFile:
-    """The list of what could not be read of a source: its name in the folder, size and hash."""
+    """The file that lists what could not be read from a source: its name in the folder, size and hash."""
 
     file: str
     bytes: int
@@ -87,7 +87,7 @@ class ProblemsFile:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A Faiss file over some consecutive shards: its name in the folder, how many shards and rows are in it."""
+    """A Faiss file over some consecutive shards: its name in the folder, and how many shards and rows it covers."""
 
     file: str
     shards: int
@@ -101,7 +101,7 @@ HashedFile = FileFacts | ProblemsFile | Segment
 
 @dataclass(slots=True)
 class Source:
-    """One corpus: pieces read of it, duplicates among them, rows kept, problems by kind and the list of them."""
+    """One corpus: pieces read, duplicates among them, rows kept, problems by kind and the file that lists them."""
 
     corpus: CorpusFacts
     read: int = 0
@@ -114,7 +114,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
-    """A shard: its folder's name, its rows, the facts of each file in it, and the number of the source it is from."""
+    """A shard: its folder's name, its rows, size and hash of each file in it, and the number of its source."""
 
     name: str
     rows: int
@@ -123,7 +123,7 @@ class ShardEntry:
 
     @classmethod
     def from_json(cls, value: Any, place: str = MANIFEST) -> Self:
-        """Raises MissingArtifact that names the place and the key for a missing or unknown key."""
+        """Raises MissingArtifact naming place and key if a key is missing or unknown."""
         return _record(cls, value, place, files=lambda v, p: {n: _record(FileFacts, f, p) for n, f in v.items()})
 
     def to_json(self) -> dict:
@@ -133,12 +133,12 @@ class ShardEntry:
 
 @dataclass(slots=True)
 class Search:
-    """What searches the vectors.
+    """The search index over the vectors.
 
     store             "faiss" or "milvus"
-    factory, kind     the kind of index asked for ("auto": by size), and the one that is built
-    trained, segments Faiss files: the empty trained index that the segments begin as, and the segments (segments.py)
-    uri, collection, rows  of Milvus: where the vectors are and how many were put there; no files of the index
+    factory, kind     the kind of index that was requested ("auto": by size), and the kind that is built
+    trained, segments of Faiss: the trained empty index from which segments are made, and the segments (segments.py)
+    uri, collection, rows  of Milvus: where the vectors are, and how many rows have been inserted
     """
 
     store: str = "faiss"
@@ -175,21 +175,21 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: Any, place: str = MANIFEST) -> Self:
-        """The manifest of the JSON form, without "sha256". `place` is the file that errors name.
+        """The manifest from its JSON form, without "sha256". `place`: the file to name in errors.
 
         Raises ConfigError for another schema version, MissingArtifact for a missing or unknown key.
         """
         if not isinstance(value, dict):
-            raise MissingArtifact(f"{place} is damaged: the root is no mapping", "build the index again")
+            raise MissingArtifact(f"{place} is damaged: the root is not a mapping", "build the index again")
         rest = dict(value)
         if rest.pop("schema", None) != SCHEMA:
             raise ConfigError(
                 f"{place} has schema {value.get('schema')!r}, this ttft reads {SCHEMA}", "build the index again"
             )
         if "metric" not in rest:
-            raise MissingArtifact(f"{place} lacks the key 'metric'", AGAIN)
+            raise MissingArtifact(f"{place}: the key 'metric' is missing", AGAIN)
         if rest.pop("metric") != INNER_PRODUCT:
-            raise ConfigError(f"{place}: metric is {value.get('metric')!r}, ttft has {INNER_PRODUCT}")
+            raise ConfigError(f"{place}: metric is {value.get('metric')!r}, ttft only supports {INNER_PRODUCT}")
         return _record(
             cls, rest, place, embedder=lambda v, p: _record(EmbedderFacts, v, p), search=_search,
             sources=lambda v, p: [_source(source, p) for source in v],
@@ -206,13 +206,14 @@ class Manifest:
         }  # fmt: skip
 
     def content_sha256(self) -> str:
-        """Hash of what a search depends on, wherever the folder lies: shards, embedder, and what searches them."""
+        """Hash of everything a search depends on: shards, embedder and search index. Independent of the folder's
+        location."""
         value = self.to_json()
         content = json.dumps([value["shards"], value["embedder"], value["search"]], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     def files(self) -> dict[str, HashedFile]:
-        """Every file that the manifest vouches for: its path in the folder -> bytes and sha256."""
+        """Every file listed in the manifest: path in the folder -> bytes and sha256."""
         found: dict[str, HashedFile] = {
             f"{shard.name}/{name}": facts for shard in self.shards for name, facts in shard.files.items()
         }
@@ -221,22 +222,22 @@ class Manifest:
 
 
 def _record(cls: type[Record], value: Any, place: str, /, **parts: Callable[[Any, str], Any]) -> Record:
-    """A dataclass from a mapping with exactly its keys; `parts` make of a key's value what is not plain data.
+    """A dataclass from a mapping with exactly its keys; `parts` convert the values that are not plain data.
 
-    Raises MissingArtifact that names the place and the key.
+    Raises MissingArtifact naming place and key.
     """
     wanted = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     if not isinstance(value, dict):
-        raise MissingArtifact(f"{place} is damaged: no mapping where {', '.join(wanted)} should be", AGAIN)
+        raise MissingArtifact(f"{place} is damaged: expected a mapping with {', '.join(wanted)}", AGAIN)
     if unknown := value.keys() - set(wanted):
-        raise MissingArtifact(f"{place} has an unknown key {sorted(unknown)[0]!r}", AGAIN)
+        raise MissingArtifact(f"{place}: unknown key {sorted(unknown)[0]!r}", AGAIN)
     if missing := [key for key in wanted if key not in value]:
-        raise MissingArtifact(f"{place} lacks the key {missing[0]!r}", AGAIN)
+        raise MissingArtifact(f"{place}: the key {missing[0]!r} is missing", AGAIN)
     made = {key: parts[key](part, f"{place}: {key}") if key in parts else part for key, part in value.items()}
     return cls(**made)
 
 
-AGAIN = "it was changed by hand or written by another version of ttft: build the index again"
+AGAIN = "it was edited by hand or written by another version of ttft: build the index again"
 
 
 def _source(value: Any, place: str) -> Source:
@@ -249,7 +250,7 @@ def _source(value: Any, place: str) -> Source:
 def _search(value: Any, place: str) -> Search:
     if isinstance(value, dict) and value.get("store") == "faiss":
         if foreign := [key for key in MILVUS_KEYS if key in value]:
-            raise MissingArtifact(f"{place} has an unknown key {foreign[0]!r}", AGAIN)
+            raise MissingArtifact(f"{place}: unknown key {foreign[0]!r}", AGAIN)
         value = value | {"uri": None, "collection": None, "rows": 0}
     return _record(
         Search, value, place, trained=lambda v, p: None if v is None else _record(Segment, v, p),
@@ -264,7 +265,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: str | Path) -> Manifest:
     """The manifest of an index folder.
 
-    Raises MissingArtifact when there is none or it is damaged, ConfigError when it is of another schema version.
+    Raises MissingArtifact if there is none or it is damaged, ConfigError if it has another schema version.
     """
     folder = Path(folder)
     path = folder / MANIFEST
@@ -276,7 +277,7 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise MissingArtifact(f"{path} is not JSON: {error}", "build the index again") from None
     known = isinstance(value, dict) and value.get("schema") == SCHEMA
     if known and value != sealed(value):
-        raise MissingArtifact(f"{path} is damaged: its content has not the hash that it states", "build it again")
+        raise MissingArtifact(f"{path} is damaged: its hash does not match", "build the index again")
     rest = {key: part for key, part in value.items() if key != "sha256"} if known else value
     return Manifest.from_json(rest, str(path))
 
@@ -284,5 +285,5 @@ def read_manifest(folder: str | Path) -> Manifest:
 def _what_there_is(folder: Path) -> str:
     beside = sorted(p.parent.name for p in folder.parent.glob(f"*/{MANIFEST}"))[:5] if folder.parent.exists() else []
     if not beside:
-        return f"make one: ttft index SOURCE --out {folder}"
-    return f"indexes beside it: {', '.join(beside)}"
+        return f"build one: ttft index SOURCE --out {folder}"
+    return f"indexes in the same folder: {', '.join(beside)}"

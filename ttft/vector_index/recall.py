@@ -1,4 +1,4 @@
-"""How many of the true nearest an approximate search finds: recall@K, against exact search over the stored vectors."""
+"""recall@K of an approximate search: how many of the true K nearest neighbours it finds, by exact search."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ttft.vector_index import faiss as faiss_index
 
 
 def exact(shards: Sequence[Any], queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and rows (m, min(k, rows)) of the nearest stored vectors to queries (m,d), best first; of equal scores the
-    smaller row. One shard is in memory at a time."""
+    """Scores and rows (m, min(k, rows)) of the stored vectors nearest to queries (m,d), best first; equal scores in the
+    order of the rows. One shard is in memory at a time."""
     scores = np.empty((len(queries), 0), dtype=np.float32)
     ids = np.empty((len(queries), 0), dtype=np.int64)
     for shard in shards:
@@ -24,8 +24,10 @@ def exact(shards: Sequence[Any], queries: np.ndarray, k: int) -> tuple[np.ndarra
 
 
 def recall(found: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> float:
-    """The share of the true K that a search found: found (m,K) rows, truth (m,K) true scores, scores (m,K) true scores
-    of the found rows. A found row that scores like the K-th of the truth counts, whichever of equals the truth names.
+    """The fraction of the true K nearest that a search found.
+
+    found (m,K): rows found;  scores (m,K): their true scores;  truth (m,K): scores of the true nearest. A row counts if
+    it scores as high as the K-th true neighbour, so that ties do not matter.
     """
     enough = scores >= truth[:, -1:] - 1e-6
     return float(((found >= 0) & enough).sum() / truth.size)

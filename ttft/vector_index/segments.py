@@ -1,8 +1,8 @@
-"""What searches an index folder: Faiss files made from finished shards, each over some consecutive ones.
+"""The search index of an index folder: Faiss files (segments), each built from some consecutive finished shards.
 
-Flat has one file per shard, beside its documents. Every other kind is trained once, on a sample of all vectors, and
-fills files of up to SEGMENT_BYTES, so that building needs no more memory than that however large the corpus is; they
-share what was trained. Shards that no file covers yet (of a build under way, or appended) are searched exactly.
+A Flat index has one file per shard, next to its documents. Any other kind is trained once, on a sample of all vectors,
+and split into files of up to SEGMENT_BYTES that share the training, so that building needs no more memory than that
+however large the corpus is. Shards that no segment covers yet (during a build, or appended) are searched exactly.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ttft.vector_index.manifest import Search, Segment
 
 AUTO = "auto"
 FLAT = "Flat"
-FLAT_ROWS = 1_000_000  # beyond, a search of all vectors is slow enough to be worth an approximate one
+FLAT_ROWS = 1_000_000  # above this, exact search is slow enough for an approximate one to pay off
 SEGMENT_BYTES = 2 << 30
 SAMPLE_PER_LIST, SAMPLE = 64, 65_536  # vectors to train with: Faiss asks for 39 per centroid, and 256 codes per byte
 TRAINED = "trained.faiss"
 
 
 def kind_for(rows: int) -> str:
-    """The default kind of index for so many rows: exact up to a million, then lists of 8-bit vectors.
+    """The default kind of index by number of rows: exact up to a million, above that IVF lists of 8-bit vectors.
 
-    The number of lists is near 4 sqrt(rows), as Faiss' guidelines have it, a power of two.
+    The number of lists is the power of two nearest to 4 sqrt(rows), following the Faiss guidelines.
     """
     if rows <= FLAT_ROWS:
         return FLAT
@@ -39,13 +39,14 @@ def kind_for(rows: int) -> str:
 
 
 def choose_again(search: Search, factory: str) -> None:
-    """Where nothing was built yet, for example because a kind cannot be trained on so few, another may be asked for."""
+    """Change the factory of an index for which no search index was built yet, for example because there were too few
+    vectors to train it."""
     if search.store == "faiss" and not search.segments and search.trained is None:
         search.factory, search.kind = factory, None
 
 
 def sample(shards: Sequence[Any], count: int, seed: int) -> np.ndarray:
-    """`count` stored vectors, drawn without repeats from all shards: (count, d) float32, in the order of the rows."""
+    """`count` stored vectors, drawn without replacement from all shards: (count, d) float32, in row order."""
     rows = sum(shard.rows for shard in shards)
     chosen = np.sort(np.random.default_rng(seed).choice(rows, size=min(count, rows), replace=False))
     inside = [chosen[(chosen >= s.start) & (chosen < s.start + s.rows)] - s.start for s in shards]
@@ -56,10 +57,11 @@ def add_segments(
     folder: Path, shards: Sequence[Any], search: Search, save: Callable[[], None], *, seed: int,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> None:  # fmt: skip
-    """Cover every shard by a Faiss file; `search`, the manifest's entry, grows by them, and `save` writes it.
+    """Build segments until they cover every shard. They are added to `search`, the manifest's entry, which `save`
+    writes to disk.
 
-    `on_rows` is told how many rows are newly covered. Raises ConfigError for a factory string that Faiss does not know
-    or that cannot be trained on so few vectors, DiskFull.
+    `on_rows` is called with the number of rows just covered. Raises ConfigError for a factory string that Faiss does
+    not know or that cannot be trained on so few vectors; DiskFull.
     """
     search.kind = search.kind or (kind_for(sum(s.rows for s in shards)) if search.factory == AUTO else search.factory)
     rest = shards[covers(search.segments) :]
@@ -90,7 +92,7 @@ def add_segments(
 
 
 def _write(folder: Path, name: str, index: Any, shards: int) -> Segment:
-    """Write a Faiss index so that it is there whole or not at all; its entry for the manifest."""
+    """Write a Faiss index atomically and return its entry for the manifest."""
     path = folder / name
     part = path.with_name(path.name + ".part")
     try:
@@ -106,7 +108,7 @@ def _write(folder: Path, name: str, index: Any, shards: int) -> Segment:
 
 
 class FaissSearch:
-    """Search through the Faiss files of an index folder, and exactly through the shards that none covers."""
+    """Searches the Faiss files of an index folder, and the shards that none of them covers exactly."""
 
     def __init__(
         self, shards: Sequence[Any], segments: Sequence[Segment], nprobe: int | None, ef_search: int | None
@@ -130,7 +132,7 @@ class FaissSearch:
         return [(start, faiss_index.on_gpus(index)) for start, index in self.parts]
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and row numbers (m, at least k where so many are found) for queries (m,d), in no order."""
+        """Scores and row numbers for queries (m,d), unsorted: (m, k or more), fewer only if fewer were found."""
         parts = self.fast_parts if k <= faiss_index.GPU_K else self.parts
         nothing = np.empty((len(queries), 0), dtype=np.float32)
         found = [(start, *faiss_index.search(index, queries, k)) for start, index in parts] or [(0, nothing, nothing)]
@@ -140,5 +142,5 @@ class FaissSearch:
 
 
 def covers(segments: Iterable[Segment]) -> int:
-    """How many shards these segments cover."""
+    """Number of shards that these segments cover."""
     return sum(segment.shards for segment in segments)

@@ -1,7 +1,7 @@
-"""The index folder: shards of documents and vectors, what searches them, and the manifest that vouches for all.
+"""The index folder: shards of documents and vectors, the search index over them, and the manifest that lists all files.
 
-A shard is written under a ".part" name, fsynced and renamed; the manifest names it only afterwards. So whatever moment
-a build is killed at, every shard in the manifest is whole, and whatever is not in it is built again.
+A shard is written under a ".part" name, fsynced and renamed, and only then added to the manifest. So whenever a build
+is killed, every shard in the manifest is complete, and anything that is not in it is built again.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def write_shard(
     """Write one shard and return its entry for the manifest.
 
     precision  of the stored vectors, float16 or float32
-    source     number of the source that the documents are from
-    Raises DiskFull; then nothing of the shard stays.
+    source     number of the source of the documents
+    Raises DiskFull, and then leaves nothing of the shard behind.
     """
     name = shard_name(number)
     part, place = folder / (name + ".part"), folder / name
@@ -56,7 +56,7 @@ def write_shard(
 
 
 def arrow_bytes(documents: Sequence[Document]) -> bytes:
-    """Documents as an Arrow IPC file (uncompressed: it is read memory-mapped)."""
+    """Documents as an Arrow IPC file (uncompressed, so that it can be memory-mapped)."""
     import pyarrow as pa
 
     table = pa.table(
@@ -82,7 +82,7 @@ def npy_bytes(array: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class Shard:
-    """One opened shard; everything in it is memory-mapped, and checked and read when first needed."""
+    """An opened shard. Its files are memory-mapped, and checked when they are first needed."""
 
     checks: Checks
     entry: ShardEntry
@@ -106,14 +106,14 @@ class Shard:
         return pa.ipc.open_file(pa.memory_map(str(self._path(DOCUMENTS)))).read_all()
 
     def digests(self) -> Iterator[bytes]:
-        """Of the documents' texts."""
+        """The digests of the documents' texts."""
         for chunk in self.documents.column("digest").chunks:
             yield from (value.as_py() for value in chunk)
 
 
 @dataclass(frozen=True)
 class VectorIndex:
-    """An opened index folder. Rows are numbered through all shards, in the order of the corpus."""
+    """An opened index folder. Rows are numbered across all shards, in corpus order."""
 
     folder: Path
     manifest: Manifest
@@ -131,15 +131,15 @@ class VectorIndex:
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Scores (m, min(k, rows)) and row numbers of the nearest rows to queries (m,d), best first.
 
-        Equal scores come in the order of the row numbers, whatever the sharding. Approximate indexes may find fewer:
-        row -1.
+        Equal scores are ordered by row number, however the index is sharded. If an approximate index finds fewer, the
+        remaining rows are -1.
         """
         scores, ids = self.searcher.search(np.ascontiguousarray(queries, dtype=np.float32), min(k, self.rows))
         order = np.lexsort((ids, -scores), axis=1)[:, : min(k, self.rows)]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
     def vectors(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The stored vectors of some rows, (len(ids), d) float32. Raises IndexError for a row that is not there."""
+        """The stored vectors of some rows, (len(ids), d) float32. Raises IndexError for a row that does not exist."""
         ids = np.asarray(ids, dtype=np.int64)
         out = np.empty((len(ids), self.dimension), dtype=np.float32)
         if not len(ids):
@@ -157,7 +157,7 @@ class VectorIndex:
         return np.array([shard.start for shard in self.shards])
 
     def vector_blocks(self) -> list[np.ndarray]:
-        """All vectors as stored, memory-mapped: one array (rows,d) per shard, in the order of the rows."""
+        """All vectors as stored, memory-mapped: one array (rows,d) per shard, in row order."""
         return [shard.vectors for shard in self.shards]
 
     def documents(self, ids: Sequence[int]) -> list[Document]:
@@ -181,23 +181,23 @@ def open_shards(folder: Path, manifest: Manifest) -> tuple[Shard, ...]:
 def open_vector_index(
     folder: str | Path, *, nprobe: int | None = None, ef_search: int | None = None
 ) -> VectorIndex:  # fmt: skip
-    """Open what is complete of an index folder.
+    """Open an index folder, or as much of it as is built.
 
-    nprobe     lists that an IVF index reads for a query;  ef_search: candidates that an HNSW index keeps
-    Raises MissingArtifact when there is no index, it has no shard yet, or a file is missing or of another size than the
-    manifest says; and, when it is first read, a file whose content is not what the manifest says.
+    nprobe     lists that an IVF index reads per query;  ef_search: candidates that an HNSW index keeps
+    Raises MissingArtifact if there is no index, it has no shard yet, or a file is missing or differs from the manifest
+    in size; and when a file is first read, if its hash differs from the manifest.
     """
     folder = Path(folder)
     index = opened(folder, read_manifest(folder), nprobe=nprobe, ef_search=ef_search)
     if not index.shards:
-        raise MissingArtifact(f"{folder} has no finished shard yet", "run its ttft index command again to go on")
+        raise MissingArtifact(f"{folder} has no finished shard yet", "run its ttft index command again to resume")
     return index
 
 
 def opened(
     folder: Path, manifest: Manifest, *, nprobe: int | None = None, ef_search: int | None = None
 ) -> VectorIndex:  # fmt: skip
-    """The index of a manifest that was read, which may be one without shards. Raises MissingArtifact for its files."""
+    """The index described by a manifest, possibly without shards. Raises MissingArtifact for a missing file."""
     for name, facts in manifest.files().items():
         present(folder / name, facts)
     shards = open_shards(folder, manifest)

@@ -1,4 +1,4 @@
-"""Is an index what its manifest says? Every file is read, whatever was found before."""
+"""Checks a whole index against its manifest by reading every file, including files that were checked before."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ UNIT = 5e-3  # how far from 1 the length of a vector stored in float16 may be
 
 
 def damage(folder: Path, manifest: Manifest, shards: Any, on_file: Callable[[str], None]) -> Iterator[str]:
-    """What is wrong, a sentence each, in the order of the files; nothing for a sound index. `on_file` is told each file
-    that was read."""
+    """The problems of an index, one sentence each, in the order of the files; none for an intact index. `on_file` is
+    called with the name of each file that was read."""
     unread = set()
     for name, facts in manifest.files().items():
         if wrong := _file(folder / name, facts):
@@ -27,7 +27,7 @@ def damage(folder: Path, manifest: Manifest, shards: Any, on_file: Callable[[str
             yield f"{name} {wrong}"
         on_file(name)
     if (folder / PROVENANCE).exists() and not _is_sealed(folder / PROVENANCE):
-        yield f"{PROVENANCE} is damaged: its content has another hash"
+        yield f"{PROVENANCE} is damaged: its hash does not match"
     for shard in shards:
         name = shard.entry.name
         if not unread & {f"{name}/{DOCUMENTS}", f"{name}/{VECTORS}"}:
@@ -39,16 +39,17 @@ def damage(folder: Path, manifest: Manifest, shards: Any, on_file: Callable[[str
 
 
 def _file(path: Path, facts: HashedFile) -> str:
-    """What is wrong with a file that the manifest vouches for; "" if nothing."""
+    """The problem with a file listed in the manifest; "" if there is none."""
     if not path.exists():
         return "is missing"
     if path.stat().st_size != facts.bytes:
         return f"has {path.stat().st_size:,} bytes, not {facts.bytes:,}"
-    return "" if sha256_file(path) == facts.sha256 else "is damaged: its content has another hash"
+    return "" if sha256_file(path) == facts.sha256 else "is damaged: its hash does not match the manifest"
 
 
 def _is_sealed(path: Path) -> bool:
-    """Whether a JSON file has the hash that it states itself: what every start changes, no manifest can vouch for."""
+    """Whether a JSON file matches the hash that it contains. Every start changes this file, so the manifest cannot list
+    it."""
     try:
         value = json.loads(path.read_bytes())
     except ValueError:
@@ -57,7 +58,7 @@ def _is_sealed(path: Path) -> bool:
 
 
 def _content(shard: Any, dimension: int) -> Iterator[str]:
-    """Whole files may still hold what no index should."""
+    """The problems of a shard whose files are intact: wrong shapes, invalid vectors, wrong digests."""
     name, vectors, documents = shard.entry.name, shard.vectors, shard.documents
     if vectors.shape != (shard.rows, dimension) or documents.num_rows != shard.rows:
         yield f"{name} has {documents.num_rows:,} documents and vectors {vectors.shape}, not {(shard.rows, dimension)}"
@@ -70,5 +71,5 @@ def _content(shard: Any, dimension: int) -> Iterator[str]:
     texts = (value.as_py() for chunk in documents.column("text").chunks for value in chunk)
     for row, (text, digest) in enumerate(zip(texts, shard.digests(), strict=True)):
         if Document(text, "", "").digest != digest:
-            yield f"{name}/{DOCUMENTS}: row {row} has not the digest of its text"
+            yield f"{name}/{DOCUMENTS}: the digest of row {row} does not match its text"
             return
