@@ -115,5 +115,5 @@ def test_config_is_needed_and_provenance_is_not(write_run, fake):
         read_run(folder)
     (folder / "provenance.json").unlink()
     (folder / "config.yaml").unlink()
-    with pytest.raises(MissingArtifact, match="config.yaml is missing"):
+    with pytest.raises(MissingArtifact, match=r"config\.yaml is missing"):
         read_run(folder)
