@@ -119,7 +119,7 @@ def test_lambdas_of_guarded_runs_are_compared_by_what_answers(calibrated, tmp_pa
     printed = capsys.readouterr()
     rows = [line.split() for line in printed.out.splitlines()[1:3]]
     assert [row[:2] for row in rows] == [["0.7", "100.00"], ["0.8", "100.00"]]
-    assert "scores of the whole update" in printed.err
+    assert "scores under the full update" in printed.err
     assert run_ttft("report", harmed, "--out", tmp_path / "r.html") == 0
     assert " 100.0 | " in next(x for x in capsys.readouterr().out.splitlines() if x.startswith("| SIFT"))
 
@@ -173,7 +173,7 @@ def test_a_budget_is_spread_and_never_exceeded(
     more = ["--policy", out / "policy.json"] if with_policy else ["--lambda", 0.1]
     command = tuned(index_folder, many_prompts, tmp_path / "r", lm_folder, "--budget-steps", 17, *more)
     assert run_ttft(*command) == 0
-    assert "of 17 steps given to 12 prompts" in capsys.readouterr().err
+    assert "of 17 steps assigned to 12 prompts" in capsys.readouterr().err
     results = read_lines(tmp_path / "r" / "results.jsonl")
     steps = [r["steps"][-1] for r in results]
     assert sum(steps) <= 17 and max(steps) <= 4 and len(set(steps)) > 1
@@ -218,9 +218,9 @@ def test_another_policy_is_another_run(calibrated, index_folder, many_prompts, l
         (["nowhere"], "no such run folder"),
         (["RUN", "RUN2"], "differ in n"),
         (["RUN", "RUN3"], "same lambda"),
-        (["NEAREST"], "run of 'nearest'"),
+        (["NEAREST"], "a run with strategy 'nearest'"),
         (["--index", "x", "-p", "y", "-o", "z", "--set", "finetune={alpha: 1}"], "leave out alpha"),
-        (["--index", "x", "-p", "y", "-o", "z", "--set", "finetune={lambda_: 1}"], "set by calibrate"),
+        (["--index", "x", "-p", "y", "-o", "z", "--set", "finetune={lambda_: 1}"], "calibrate sets lambda_ itself"),
         (["--index", "x", "-p", "y", "-o", "z", "--set", "finetune={rnak: 1}"], 'did you mean "rank"'),
         (["--index", "x", "-p", "y", "-o", "z", "--lambda", "-1"], "lambdas"),
     ],
@@ -243,7 +243,7 @@ def test_wrong_use_is_named(calibrated, run_ttft, tmp_path, capsys, arguments, w
         (["--strategy", "nearest", "--alpha", "0.3"], "rules of SIFT"),
         (["--stop", "uncertainty"], "needs alpha"),
         (["--stop", "calibrated"], "needs a policy"),
-        (["--alpha", "0.3", "--policy", "p.json"], "two rules"),
+        (["--alpha", "0.3", "--policy", "p.json"], "different stopping rules"),
         (["--stop", "never", "--alpha", "0.3"], "contradicts alpha"),
         (["--policy", "nowhere.json"], "no such policy"),
         (["--lambda", "much"], "lambda_"),

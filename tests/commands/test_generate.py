@@ -98,9 +98,9 @@ def test_a_prompt_whose_training_fails_has_no_answer(said):
 @pytest.mark.parametrize(
     ("more", "part"),
     [
-        (("--temperature", 0.7), "temperature does nothing without sampling"),
-        (("--max-new-tokens", 64), "leaves no room for a prompt in the 64 tokens"),
-        (("--max-new-tokens", 32, "--set", "max_length=32"), "max_new_tokens must be less than max_length (32)"),
+        (("--temperature", 0.7), "temperature has no effect without sampling"),
+        (("--max-new-tokens", 64), "leaves no room for a prompt in the context window"),
+        (("--max-new-tokens", 32, "--set", "max_length=32"), "max_new_tokens must be below max_length (32)"),
         (("--do-sample", "--top-p", 1.5), "top_p: "),
         (("--repetition-penalty", 0), "repetition_penalty: "),
     ],
