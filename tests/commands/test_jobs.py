@@ -68,7 +68,7 @@ def test_a_folder_goes_on_as_the_job_it_was_begun_as(tmp_path, run_ttft, index_f
     assert run_ttft(*command) == 2
     assert "job is '1/4', asked for None" in capsys.readouterr().err
     assert run_ttft(*command, "--job", "1/4") == 0
-    assert "1 prompts (0 new)" in capsys.readouterr().out
+    assert "1 prompt (0 new)" in capsys.readouterr().out
     assert (tmp_path / "r" / "results.jsonl").read_bytes() == before
 
 
@@ -77,7 +77,7 @@ def test_more_jobs_than_prompts(tmp_path, run_ttft, index_folder, prompts_file, 
     assert run_ttft(*command, "--job", "1/5") == 2
     assert "4 prompts cannot be split into 5 jobs" in capsys.readouterr().err
     assert run_ttft(*command, "--max-prompts", 2, "--job", "1/3") == 2
-    assert "there are 2 prompts" in capsys.readouterr().err
+    assert "2 prompts cannot be split into 3 jobs" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
 
