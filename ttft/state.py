@@ -21,7 +21,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -51,7 +51,8 @@ def record(kind: type[T], value: Any, where: str, error: type[TtftError] = TtftE
     Raises `error` that names the first field that is wrong, missing or unknown.
     """
     try:
-        return _adapter(kind).validate_python(value)
+        # as JSON: in strict mode a mapping is a dataclass only there
+        return _adapter(kind).validate_json(json.dumps(value))
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -148,8 +149,8 @@ def read_records(path: Path, kind: type[T], key: Callable[[T], str] | None = Non
 class _Plain(yaml.SafeLoader):
     """YAML's core schema, and nothing that makes a value larger than its text."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-    yaml_constructors = {
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_constructors: ClassVar[dict[str, Any]] = {
         key: value
         for key, value in yaml.SafeLoader.yaml_constructors.items()
         if key in {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
