@@ -7,8 +7,8 @@ an error; so is a key that stands twice. Each message names the file, the line a
 A line of a JSON-lines file ends with its checksum, "check": the first 16 hex digits of the SHA-256 of the rest of the
 record. A JSON file may be sealed ("sha256"; run_dir.sealed).
 
-YAML is read with a plain schema: strings, numbers, true and false, null, lists and mappings. There are no tags, no dates
-and no aliases, so that a small file cannot become a large value.
+YAML is read with a plain schema: strings, numbers, true and false, null, lists and mappings. There are no tags, no
+dates and no aliases, so that a small file cannot become a large value.
 
 This is the only module that parses state files and configuration files.
 """
@@ -52,7 +52,7 @@ def record(kind: type[T], value: Any, where: str, error: type[TtftError] = TtftE
     """
     try:
         # as JSON: in strict mode a mapping is a dataclass only there
-        return _adapter(kind).validate_json(json.dumps(value))
+        return _adapter(kind).validate_json(json.dumps(value))  # type: ignore[arg-type]
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -149,8 +149,8 @@ def read_records(path: Path, kind: type[T], key: Callable[[T], str] | None = Non
 class _Plain(yaml.SafeLoader):
     """YAML's core schema, and nothing that makes a value larger than its text."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-    yaml_constructors: ClassVar[dict[str, Any]] = {
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
         key: value
         for key, value in yaml.SafeLoader.yaml_constructors.items()
         if key in {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
