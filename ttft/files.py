@@ -107,20 +107,17 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     with writing(path):
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    done = False
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with writing(path):
+        try:
+            with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(part, path)
-                sync_folder(path.parent)
-            done = True
-    finally:
-        if not done:
+            sync_folder(path.parent)
+        except BaseException:
             with contextlib.suppress(OSError):  # the error that is on its way says more
                 part.unlink()
+            raise
 
 
 def write_whole(path: Path, data: bytes) -> None:

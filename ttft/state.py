@@ -33,6 +33,7 @@ T = TypeVar("T")
 DAMAGED = "the file was changed by hand or damaged: restore it from a copy, or remove it"
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """For records: set as `__pydantic_config__` of the dataclass."""
+KEYS = {"missing": "is missing", "unexpected_keyword_argument": "unknown key"}
 DEEPEST = 64
 CHECK = "check"
 
@@ -56,10 +57,8 @@ def record(kind: type[T], value: Any, where: str, error: type[TtftError] = TtftE
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        shown = (
-            "" if first["type"] in ("missing", "unexpected_keyword_argument") else f" (got {_short(first['input'])})"
-        )
-        raise error(f"{where}: {place + ': ' if place else ''}{first['msg']}{shown}", hint) from None
+        what = KEYS.get(first["type"]) or f"{first['msg']} (got {_short(first['input'])})"
+        raise error(f"{where}: {place + ': ' if place else ''}{what}", hint) from None
     except RecursionError:
         raise error(f"{where}: nested too deeply", hint) from None
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from small import embedder_facts
+from small import embedder_facts, source_of
 
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.records import Document
@@ -42,6 +42,7 @@ def shards_in(folder, vectors, *, factory="Flat", milvus_place=None, shard_rows=
     folder.mkdir()
     search = milvus_place or Search(factory=factory)
     manifest = Manifest(embedder_facts(vectors.shape[1]), "float32", "off", search=search)
+    manifest.sources.append(source_of(len(vectors)))
     start = 0
     for number, rows in enumerate(shard_rows):
         documents = [Document(f"text {i}", "", f"f:{i}") for i in range(start, start + rows)]
