@@ -208,8 +208,9 @@ def test_missing_rows_are_found(tmp_path):
         (stored(300, dimension=16), "instead of id and vector with 32 dimensions"),
     ],
 )
-def test_the_collection_of_another_index_is_not_touched(tmp_path, vectors, reason):
+def test_the_collection_of_another_index_is_not_touched(tmp_path, monkeypatch, vectors, reason):
     uri = str(tmp_path / "shared.db")
+    monkeypatch.setenv("MILVUS_URI", uri)
     there = in_milvus(tmp_path / "a", vectors, uri=uri, shard_rows=(len(vectors),))
     with pytest.raises(ConfigError, match=reason):
         in_milvus(tmp_path / "b", stored(300), uri=uri, shard_rows=(300,))
@@ -231,6 +232,7 @@ def test_a_server_is_used_as_the_embedded_one(tmp_path, monkeypatch):
     server, database, port = start_server_in_thread(str(tmp_path / "data"))
     try:
         vectors, uri = stored(300), f"http://127.0.0.1:{port}"
+        monkeypatch.setenv("MILVUS_URI", uri)
         index = in_milvus(tmp_path / "i", vectors, uri=uri, shard_rows=(100, 200))
         assert index.search(vectors[:1], 2)[1].tolist() == [[0, 1]]
         assert index.manifest.search.uri == uri

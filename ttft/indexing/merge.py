@@ -61,7 +61,7 @@ def merge_indexes(
         asked = Manifest(first.embedder, first.precision, first.dedup, None, search, plan.sources)
         manifest = _claim(folder, asked, plan)
         if manifest.complete:
-            return opened(folder, manifest)
+            return opened(folder, manifest, uri=manifest.search.uri)
         record_provenance(folder, provenance(seed, runtime.host_facts("cpu")))
         _take_shards(folder, manifest, plan, on_progress)
         if first.part is None and manifest.dedup != "off" and len(paths) > 1:
@@ -71,7 +71,7 @@ def merge_indexes(
         finish_provenance(folder, time.perf_counter() - started, manifest.rows)
     for line in remarks(manifest):
         on_note(line)
-    return opened(folder, manifest)
+    return opened(folder, manifest, uri=manifest.search.uri)
 
 
 # ---- checks --------------------------------------------------------------------------------------------------------
