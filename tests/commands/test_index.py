@@ -122,7 +122,9 @@ def test_a_reader_may_open_what_is_complete(tmp_path, run_ttft, corpus_file, enc
     manifest = read_manifest(tmp_path / "i")
     whole = open_vector_index(tmp_path / "i")
     search = replace(manifest.search, segments=manifest.search.segments[:1])
-    write_manifest(tmp_path / "i", replace(manifest, complete=False, shards=manifest.shards[:2], search=search))
+    write_manifest(
+        tmp_path / "i", replace(manifest, complete=False, shards=manifest.shards[:2], rows=32, search=search)
+    )
     begun = open_vector_index(tmp_path / "i")
     assert begun.rows == 32
     query = whole.vectors([20])

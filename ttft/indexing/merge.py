@@ -13,6 +13,7 @@ from pathlib import Path
 from ttft import defaults, runtime
 from ttft.corpus.duplicates import Seen
 from ttft.errors import ConfigError
+from ttft.files import sync_folder, write_whole, writing
 from ttft.indexing.claim import check_new, key_differences, search_differences, search_for
 from ttft.indexing.options import SearchOptions
 from ttft.indexing.searchable import make_searchable
@@ -27,9 +28,6 @@ from ttft.run_dir import (
     provenance,
     record_provenance,
     shard_name,
-    sync_folder,
-    write_whole,
-    writing,
 )
 from ttft.vector_index.facts import remarks
 from ttft.vector_index.manifest import Manifest, ShardEntry, Source, read_manifest, write_manifest
@@ -63,7 +61,7 @@ def merge_indexes(
         asked = Manifest(first.embedder, first.precision, first.dedup, None, search, plan.sources)
         manifest = _claim(folder, asked, plan)
         if manifest.complete:
-            return opened(folder, manifest)
+            return opened(folder, manifest, uri=manifest.search.uri)
         record_provenance(folder, provenance(seed, runtime.host_facts("cpu")))
         _take_shards(folder, manifest, plan, on_progress)
         if first.part is None and manifest.dedup != "off" and len(paths) > 1:
@@ -73,7 +71,7 @@ def merge_indexes(
         finish_provenance(folder, time.perf_counter() - started, manifest.rows)
     for line in remarks(manifest):
         on_note(line)
-    return opened(folder, manifest)
+    return opened(folder, manifest, uri=manifest.search.uri)
 
 
 # ---- checks --------------------------------------------------------------------------------------------------------

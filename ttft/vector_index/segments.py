@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ttft.run_dir import FAISS, sha256_file, sync_folder, writing
+from ttft.files import sync_folder, writing
+from ttft.run_dir import FAISS, TRAINED, segment_name, sha256_file
 from ttft.vector_index import faiss as faiss_index
 from ttft.vector_index.manifest import Search, Segment
 
@@ -24,7 +25,6 @@ FLAT = "Flat"
 FLAT_ROWS = 1_000_000  # above this, exact search is slow enough for an approximate one to pay off
 SEGMENT_BYTES = 2 << 30
 SAMPLE_PER_LIST, SAMPLE = 64, 65_536  # vectors to train with: Faiss asks for 39 per centroid, and 256 codes per byte
-TRAINED = "trained.faiss"
 
 
 def kind_for(rows: int) -> str:
@@ -85,7 +85,7 @@ def add_segments(
             index.add(np.ascontiguousarray(rest[taken].vectors, dtype=np.float32))
             on_rows(rest[taken].rows)
             taken += 1
-        name = f"segment-{len(search.segments):05d}.faiss"
+        name = segment_name(len(search.segments))
         search.segments.append(_write(folder, name, index, taken))
         save()
         rest = rest[taken:]

@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 
 from ttft.errors import MissingArtifact
+from ttft.files import sync_folder, write_whole
+from ttft.progress import counted
 from ttft.records import Document
-from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file, shard_name, sync_folder, write_whole
+from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file, shard_name
+from ttft.vector_index import milvus_address
 from ttft.vector_index.checks import Checks, present
 from ttft.vector_index.manifest import FileFacts, Manifest, ShardEntry, read_manifest
 from ttft.vector_index.milvus import MilvusSearch
@@ -124,6 +127,11 @@ class VectorIndex:
     def rows(self) -> int:
         return sum(s.rows for s in self.shards)
 
+    def remarks(self) -> list[str]:
+        """What whoever searches this index should know, one sentence each."""
+        so_far = f"{self.folder} is not finished: it has {counted(self.rows, 'piece')} so far"
+        return [so_far] * (not self.manifest.complete) + milvus_address.remarks(self.folder, self.manifest.search)
+
     @property
     def dimension(self) -> int:
         return self.manifest.embedder.dimension
@@ -179,29 +187,30 @@ def open_shards(folder: Path, manifest: Manifest) -> tuple[Shard, ...]:
 
 
 def open_vector_index(
-    folder: str | Path, *, nprobe: int | None = None, ef_search: int | None = None
-) -> VectorIndex:  # fmt: skip
+    folder: str | Path, *, nprobe: int | None = None, ef_search: int | None = None, uri: str | None = None
+) -> VectorIndex:
     """Open an index folder, or as much of it as is built.
 
     nprobe     lists that an IVF index reads per query;  ef_search: candidates that an HNSW index keeps
+    uri        the Milvus server or file that may be used though only the folder names it; see milvus_address
     Raises MissingArtifact if there is no index, it has no shard yet, or a file is missing or differs from the manifest
     in size; and when a file is first read, if its hash differs from the manifest.
     """
     folder = Path(folder)
-    index = opened(folder, read_manifest(folder), nprobe=nprobe, ef_search=ef_search)
+    index = opened(folder, read_manifest(folder), nprobe=nprobe, ef_search=ef_search, uri=uri)
     if not index.shards:
         raise MissingArtifact(f"{folder} has no finished shard yet", "run its ttft index command again to resume")
     return index
 
 
 def opened(
-    folder: Path, manifest: Manifest, *, nprobe: int | None = None, ef_search: int | None = None
-) -> VectorIndex:  # fmt: skip
+    folder: Path, manifest: Manifest, *, nprobe: int | None = None, ef_search: int | None = None, uri: str | None = None
+) -> VectorIndex:
     """The index described by a manifest, possibly without shards. Raises MissingArtifact for a missing file."""
     for name, facts in manifest.files().items():
         present(folder / name, facts)
     shards = open_shards(folder, manifest)
     searcher: Any = FaissSearch(shards, manifest.search.segments, nprobe, ef_search)
     if manifest.search.store == "milvus":
-        searcher = MilvusSearch(folder, shards, manifest.search, manifest.embedder.dimension, nprobe, ef_search)
+        searcher = MilvusSearch(folder, shards, manifest.search, manifest.embedder.dimension, nprobe, ef_search, uri)
     return VectorIndex(folder, manifest, shards, searcher)

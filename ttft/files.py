@@ -1,0 +1,160 @@
+"""Opening and writing files in folders that may come from elsewhere.
+
+A folder that somebody else made is data. What lies in it may be a FIFO that blocks whoever opens it, a device, a file
+of any size, or a symbolic link to a file of the user's. So a file is opened without waiting and looked at before it is
+read, and nothing is ever written through a link: new files get an unpredictable name in the same folder, which must not
+exist yet, and are renamed when they are whole; lock and log files are opened with O_NOFOLLOW.
+
+This is the only module that opens files of an index or a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from ttft.errors import DiskFull, MissingArtifact, TtftError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DENIED = {errno.EACCES, errno.EROFS, errno.EPERM}
+IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENXIO, errno.ENAMETOOLONG}
+LARGEST_STATE = 256 << 20  # bytes of a file that is read as a whole
+PART = re.compile(r"\..+\.[0-9a-f]{16}\.part")
+SHARD = re.compile(r"shard-\d{5,}")
+SCRATCH = re.compile(
+    r"\.seen|\.checked\.json\.\d+|(shard-\d{5,}|[a-z]+\.json|config\.yaml|[a-z]+(-\d+)?\.(jsonl|faiss)"
+    r"|documents\.arrow|vectors\.npy)\.part"
+)
+"""What earlier versions of ttft left when they were killed."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a full disk, an exceeded quota, missing permission or a planted link into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(
+                f"no space left while writing {path}",
+                "the files written so far are valid: free some space and run the same command again",
+            ) from error
+        if error.errno in DENIED:
+            raise TtftError(f"cannot write {path}: {error.strerror}", "choose another --out") from error
+        if error.errno in IN_THE_WAY:
+            raise TtftError(f"cannot write {path}: {error.strerror}", "remove it, or choose another --out") from error
+        if error.errno == errno.ELOOP:
+            raise TtftError(f"{path} is a symbolic link, and nothing is written through links", "remove it") from error
+        raise
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open an ordinary file for reading, without ever waiting for one.
+
+    Raises MissingArtifact where there is none, or something else than an ordinary file; TtftError where it may not be
+    read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise MissingArtifact(f"{path} is missing") from None
+    except NotADirectoryError:
+        raise MissingArtifact(f"{path} is missing: a part of its path is a file") from None
+    except OSError as error:
+        raise TtftError(f"cannot read {path}: {error.strerror}", "check its permissions") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise MissingArtifact(f"{path} is not an ordinary file", "it should be; was this folder made by ttft?")
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: Path, limit: int = LARGEST_STATE) -> bytes:
+    """A whole file. Raises as `open_regular`, and MissingArtifact for one of more than `limit` bytes."""
+    with open_regular(path) as handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size > limit:
+            raise MissingArtifact(f"{path} has {size:,} bytes, more than any such file of ttft", "it is damaged")
+        return handle.read(size)
+
+
+def is_regular(path: Path) -> bool:
+    """Whether there is an ordinary file, or a link to one."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISREG(os.stat(path).st_mode)
+    return False
+
+
+# ---- writing -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A new file that takes the place of `path` when the block ends; it is there whole or not at all.
+
+    What is at `path` (a link, too) is replaced and never written to. Raises DiskFull, TtftError.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    with writing(path):
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(part, path)
+            sync_folder(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the error that is on its way says more
+                part.unlink()
+            raise
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file atomically: it is there in full or not at all."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+def open_log(path: Path) -> int:
+    """A descriptor for reading and appending, never through a link; the file is made if it is not there."""
+    with writing(path):
+        handle = os.open(
+            path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
+        )
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise MissingArtifact(f"{path} is not an ordinary file", "it should be; was this folder made by ttft?")
+    return handle
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written, in an index's shards too. Only for who holds the folder's
+    lock."""
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        real_folder = entry.is_dir(follow_symlinks=False)
+        if PART.fullmatch(entry.name) or SCRATCH.fullmatch(entry.name):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(entry.path) if real_folder else os.unlink(entry.path)
+        elif real_folder and SHARD.fullmatch(entry.name):
+            sweep(Path(entry.path))
+
+
+def sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

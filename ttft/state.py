@@ -1,0 +1,217 @@
+"""Reading state files, JSON, JSON lines and YAML, into typed records: every value checked before anything uses it.
+
+A record is a dataclass. Its fields' types are checked strictly (true is not 1, "1" is not 1), numbers must be finite
+unless the field says otherwise, ranges are those that the field is annotated with, and a missing or an unknown field is
+an error; so is a key that stands twice. Each message names the file, the line and the field.
+
+A line of a JSON-lines file ends with its checksum, "check": the first 16 hex digits of the SHA-256 of the rest of the
+record. A JSON file may be sealed ("sha256"; run_dir.sealed).
+
+YAML is read with a plain schema: strings, numbers, true and false, null, lists and mappings. There are no tags, no
+dates and no aliases, so that a small file cannot become a large value.
+
+This is the only module that parses state files and configuration files.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ttft.errors import ConfigError, MissingArtifact, TtftError
+from ttft.files import read_bytes
+
+T = TypeVar("T")
+DAMAGED = "the file was changed by hand or damaged: restore it from a copy, or remove it"
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""For records: set as `__pydantic_config__` of the dataclass."""
+KEYS = {"missing": "is missing", "unexpected_keyword_argument": "unknown key"}
+DEEPEST = 64
+CHECK = "check"
+
+
+# ---- records -------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def record(kind: type[T], value: Any, where: str, error: type[TtftError] = TtftError, hint: str = DAMAGED) -> T:
+    """A parsed value as a record. `where` is what messages begin with, a file or a file and line.
+
+    Raises `error` that names the first field that is wrong, missing or unknown.
+    """
+    try:
+        # as JSON: in strict mode a mapping is a dataclass only there
+        return _adapter(kind).validate_json(json.dumps(value))  # type: ignore[arg-type]
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        what = KEYS.get(first["type"]) or f"{first['msg']} (got {_short(first['input'])})"
+        raise error(f"{where}: {place + ': ' if place else ''}{what}", hint) from None
+    except RecursionError:
+        raise error(f"{where}: nested too deeply", hint) from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# ---- JSON ----------------------------------------------------------------------------------------------------------
+
+
+def parse_json(data: bytes | str, where: str, error: type[TtftError] = TtftError, hint: str = DAMAGED) -> Any:
+    """The value of a JSON text; NaN, infinities and keys that stand twice are refused. Raises `error`."""
+    try:
+        return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise error(f"{where} is nested too deeply", hint) from None
+    except ValueError as invalid:
+        raise error(f"{where} is not JSON: {invalid}", hint) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"the key {twice!r} stands twice")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def read_json(path: Path, error: type[TtftError] = MissingArtifact, hint: str = DAMAGED) -> Any:
+    """The value of a JSON file. Raises `error`, or as `files.read_bytes`."""
+    return parse_json(read_bytes(path), str(path), error, hint)
+
+
+# ---- JSON lines ----------------------------------------------------------------------------------------------------
+
+
+def checksum(value: dict[str, Any]) -> str:
+    """Of a record without its "check"."""
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def checked_line(value: dict[str, Any]) -> bytes:
+    """A record as a line with its checksum."""
+    return (json.dumps(value | {CHECK: checksum(value)}, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All whole records of a JSON-lines file, without their checksums; [] if there is no file. A last line without its
+    newline is not a record yet.
+
+    Raises TtftError that names file and line for a line that is no JSON object or not the one that was written.
+    """
+    if not path.exists() and not path.is_symlink():
+        return []
+    values = []
+    for number, line in enumerate(read_bytes(path, 1 << 40).split(b"\n")[:-1], 1):
+        where = f"{path}:{number}"
+        value = parse_json(line, where)
+        if not isinstance(value, dict):
+            raise TtftError(f"{where} is not a record", DAMAGED)
+        if value.pop(CHECK, None) != checksum(value):
+            raise TtftError(f"{where} is damaged: its content has not the checksum that it states", DAMAGED)
+        values.append(value)
+    return values
+
+
+def read_records(path: Path, kind: type[T], key: Callable[[T], str] | None = None) -> list[T]:
+    """The records of a JSON-lines file. `key`: what must be unique among them."""
+    records: list[T] = []
+    seen: dict[str, int] = {}
+    for number, value in enumerate(read_lines(path), 1):
+        records.append(record(kind, value, f"{path}:{number}"))
+        if key is not None and (first := seen.setdefault(key(records[-1]), number)) != number:
+            raise TtftError(f"{path}:{number} repeats {key(records[-1])!r} of line {first}", "remove one of them")
+    return records
+
+
+# ---- YAML ----------------------------------------------------------------------------------------------------------
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML's core schema, and nothing that makes a value larger than its text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
+        key: value
+        for key, value in yaml.SafeLoader.yaml_constructors.items()
+        if key in {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
+    }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        if self.check_event(yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise yaml.MarkedYAMLError(None, None, "anchors and aliases are not allowed", event.start_mark)
+        if getattr(event, "tag", None):
+            raise yaml.MarkedYAMLError(None, None, f"the tag {event.tag} is not allowed", event.start_mark)
+        self.depth = getattr(self, "depth", 0) + 1
+        if self.depth > DEEPEST:
+            raise yaml.MarkedYAMLError(None, None, "nested too deeply", event.start_mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key, value in node.value:
+            if keys.count(key.value) > 1:
+                raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands twice", value.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9]{0,18})", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", list("-+0123456789.")),
+):
+    _Plain.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def parse_yaml(text: bytes | str, where: str) -> Any:
+    """The value of a YAML text. Raises ConfigError that begins with `where`."""
+    try:
+        return yaml.load(text, _Plain)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as invalid:
+        reason = " ".join(str(invalid).split()) or type(invalid).__name__
+        raise ConfigError(f"{where} is not YAML that ttft reads: {reason}") from None
+
+
+def read_yaml(path: Path, limit: int = 1 << 20) -> Any:
+    """The value of a YAML file. Raises ConfigError, or as `files.read_bytes`."""
+    return parse_yaml(read_bytes(path, limit), str(path))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Plain` reads: no aliases, and quotes around every text that would be read as a number."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        first: [*yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()), *_Plain.yaml_implicit_resolvers.get(first, ())]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Plain.yaml_implicit_resolvers}
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def dump_yaml(value: Any) -> str:
+    """A YAML text of plain data in the order given, which `parse_yaml` reads back as the same value."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
