@@ -70,7 +70,10 @@ def run() -> int:
     try:
         app()
     except SystemExit as end:
-        return int(end.code or 0)
+        if isinstance(end.__context__, BrokenPipeError):  # rich's answer to one
+            error: BaseException = end.__context__
+        else:
+            return int(end.code or 0)
     except Passed as passed:
         error = passed.error
     else:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -28,6 +27,7 @@ from rich.text import Text
 
 from ttft.config.base import Config
 from ttft.progress import Progress
+from ttft.state import dump_yaml
 from ttft.visible import visible
 
 EVERY = 30.0  # seconds between two lines of progress if there is no terminal
@@ -137,6 +137,6 @@ def clock(seconds: float) -> str:
 
 def show_plan(config: Config, files: list[Path]) -> None:
     """--dry-run: the resolved configuration as YAML, and the files that would be written as comments."""
-    say(yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True).rstrip())
+    say(dump_yaml(config.resolved()).rstrip())
     for path in files:
         say(f"# would write {path}")
