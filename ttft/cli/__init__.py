@@ -13,13 +13,16 @@ import errno
 import os
 import signal
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # see ttft/__init__.py
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ttft.errors import TtftError
 
 INTERRUPTED = 130
+RESUME = "interrupted; all files written are valid: run the same command again to resume"
 OUTPUT_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO}
 
 
@@ -29,7 +32,8 @@ def main() -> None:
     try:
         code = _ended()
     except KeyboardInterrupt:
-        _tell("interrupted; all files written are valid: run the same command again to resume")
+        _tell(RESUME)
+        exec("")  # clears Python's note of an interruption within eval(), by which `python -m` would die of the signal
         code = INTERRUPTED
     finally:
         _flush()
@@ -73,10 +77,21 @@ def _answer_interrupts() -> None:
     def again(*_: Any) -> None:
         os._exit(INTERRUPTED)
 
+    def dropped(what: Any) -> None:
+        """For an exception where Python has to drop it, such as in a destructor or while it holds an import's lock."""
+        if what.exc_type is KeyboardInterrupt:
+            _tell(RESUME)
+            os._exit(INTERRUPTED)
+        sys.__unraisablehook__(what)
+
     # not where a shell has started us in the background with SIGINT ignored; ValueError: not in the main thread
     if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
-        with suppress(ValueError):
+        try:
             signal.signal(signal.SIGINT, first)
+        except ValueError:
+            return
+        if sys.unraisablehook is sys.__unraisablehook__:
+            sys.unraisablehook = dropped
 
 
 # ---- what is checked before -----------------------------------------------------------------------------------------
@@ -136,6 +151,8 @@ def _fail(error: TtftError) -> int:
 
 def _tell(text: str) -> None:
     """Print to standard error, if that is possible: there is nowhere else to say that it is not."""
+    from contextlib import suppress
+
     from ttft.visible import visible
 
     with suppress(OSError, ValueError):
@@ -144,6 +161,8 @@ def _tell(text: str) -> None:
 
 def _flush() -> None:
     """Write out standard output; if it fails, drop the rest, so that Python does not complain when it exits."""
+    from contextlib import suppress
+
     if sys.stdout is None:
         return
     try:
