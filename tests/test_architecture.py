@@ -11,7 +11,19 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 
-BASE = {"errors", "records", "progress", "jobs", "files", "state", "runtime", "run_dir", "defaults", "assets"}
+BASE = {
+    "errors",
+    "records",
+    "progress",
+    "jobs",
+    "visible",
+    "files",
+    "state",
+    "runtime",
+    "run_dir",
+    "defaults",
+    "assets",
+}
 LIBRARIES = {
     "corpus", "embedding", "vector_index", "selection", "finetuning", "evaluation", "reporting", "async_training",
     "q2d",
@@ -30,16 +42,17 @@ ARROWS: dict[str, set[str]] = {
     "progress": set(),
     "jobs": set(),
     "assets": set(),
+    "visible": set(),
     "files": {"errors"},
     "state": {"errors", "files"},
     "runtime": {"errors"},
     "run_dir": {"errors", "records", "runtime", "files", "state"},
     "defaults": {"errors", "assets"},
-    "config": {"errors", "jobs", "defaults", "files", "state"},
+    "config": {"errors", "jobs", "defaults", "files", "state", "visible"},
     **dict.fromkeys(LIBRARIES, BASE),
     **{part: BASE | joined for part, joined in JOINERS.items()},
     "commands": BASE | LIBRARIES | set(JOINERS) | {"config", "ttft"},
-    "cli": {"commands", "config", "errors", "files", "ttft"},
+    "cli": {"commands", "config", "errors", "files", "visible", "ttft"},
     "__main__": {"cli"},
     "ttft": {"assets", "retriever", "indexing", "tuner", "evaluation"},  # ttft/__init__.py
 }

@@ -214,7 +214,7 @@ def test_prompts_that_are_not_there(ttft, tmp_path: Path, command: str) -> None:
         (["--score", "foo"], ["the command line: score: ", "'whole'", "'suffix'", "'foo'"]),
         (["--set", "n=many"], ["--set: n: ", "integer", "'many'"]),
         (["--job", "9/8"], ["the command line: job: ", "i from 1 to n", "such as 3/8", "'9/8'"]),
-        (["--set", "score_at=[0, -1]"], ["score_at", "negative"]),
+        (["--set", "score_at=[0, -1]"], ["--set: score_at: ", "greater than or equal to 0", "[0, -1]"]),
         (["--set", "split=1"], ["--set: split: ", "less than 1"]),
         (["--set", "lamda=1"], ["--set: ", '"lamda"', '"lambda_"']),
         (["--set", "zzz=1"], ["--set: ", '"zzz"', "lambda_"]),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ttft.config.base import Config, read_yaml
 from ttft.config.calibrate import CalibrateConfig
@@ -15,6 +17,7 @@ from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
+from ttft.errors import ConfigError
 
 REPO = Path(__file__).parents[1]
 CONFIGS = REPO / "configs"
@@ -62,6 +65,12 @@ def test_a_shipped_file_loads(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(CONFIGS).as_posix())
+def test_the_plain_schema_reads_a_shipped_file_as_yaml_does(path: Path) -> None:
+    plain, full = read_yaml(path), yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert repr(plain) == repr(full)  # values and their types
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(CONFIGS).as_posix())
 def test_a_shipped_file_begins_with_its_question(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# ")
 
@@ -79,6 +88,22 @@ def test_the_papers_runs_differ_only_in_what_they_compare() -> None:
     )
     assert {k for k in sift if sift[k] != nearest[k]} == {"strategy", "lambda_"}
     assert {k for k in sift if sift[k] != adaptive[k]} == {"alpha"}
+
+
+def test_numbers_have_bounds() -> None:
+    """A slip of the hand is refused before memory is asked for, and no number has another meaning below zero."""
+    found = 0
+    for kind in config_classes():
+        for name, field in kind.model_fields.items():
+            words = re.findall(r"\w+", str(field.annotation))
+            if {"int", "float"}.isdisjoint(words):
+                continue
+            found += 1
+            for value in (10**40, -1):
+                given = [value] if "tuple" in words else value
+                with pytest.raises(ConfigError, match=rf"{name}: Input should be (less|greater) than .*{value}"):
+                    kind.build(flags={name: given})
+    assert found > 100
 
 
 @pytest.mark.parametrize("kind", config_classes(), ids=lambda c: c.__name__)

@@ -5,10 +5,11 @@ corpus -> embedding -> vector index -> selection -> fine-tuning -> evaluation ->
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # not from typing, whose import takes longer than all else before the first line of a command
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ttft.assets import embedded_model_path
     from ttft.evaluation import bits_per_byte
     from ttft.indexing.build import build_index
@@ -30,6 +31,8 @@ _PLACES = {
 
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
+        import importlib
+
         return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'ttft' has no attribute {name!r}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,6 +18,8 @@ from ttft.config.select import SelectConfig
 from ttft.config.tuning import TuningFields
 
 KEYS_OF_CLI = {"config", "sets", "dry_run"}
+NUMBERS_OR_WORDS = {"k", "lambda_", "lambdas"}
+"""Fields whose flags take a number or a word, which Typer passes on as text."""
 
 
 def option(config: type[Config], field: str, *names: str) -> Any:
@@ -97,4 +101,17 @@ Subset = Annotated[list[str] | None, option(SelectConfig, "subsets", "--subset")
 def configure(kind: type[Config], given: dict[str, Any]) -> Any:
     """The configuration for a command's arguments. Precedence: flags, --set, --config, defaults."""
     flags = {k: v for k, v in given.items() if k not in KEYS_OF_CLI and v not in (None, [])}
+    for name in NUMBERS_OR_WORDS & set(flags):
+        words = flags[name]
+        flags[name] = [_number(word) for word in words] if isinstance(words, list) else _number(words)
     return kind.build(given["config"], given["sets"], flags)
+
+
+def _number(word: str) -> int | float | str:
+    """The finite number that a word stands for, else the word."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            value = kind(word)
+            if math.isfinite(value):
+                return value
+    return word

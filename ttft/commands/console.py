@@ -1,4 +1,7 @@
-"""The output of commands: progress and notes on standard error, results on standard output."""
+"""The output of commands: progress and notes on standard error, results on standard output.
+
+Texts from elsewhere reach a terminal only with their control characters made visible.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -25,18 +27,29 @@ from rich.text import Text
 
 from ttft.config.base import Config
 from ttft.progress import Progress
+from ttft.state import dump_yaml
+from ttft.visible import visible
 
 EVERY = 30.0  # seconds between two lines of progress if there is no terminal
 
 
-def say(text: str) -> None:
-    """Print a result to standard output, unchanged."""
-    print(text, flush=True)
+def say(text: str, end: str = "\n") -> None:
+    """Print a result to standard output: unchanged in a pipe or file."""
+    print(visible(text) if sys.stdout.isatty() else text, end=end, flush=True)
 
 
 def note(text: str) -> None:
-    """Print a note to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a note to standard error. A full disk there ends no command; a reader that goes away does."""
+    try:
+        print(visible(text), file=sys.stderr, flush=True)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+
+
+def plain(text: object) -> Text:
+    """A text from elsewhere for a table on a terminal: no markup, no control characters."""
+    return Text(visible(str(text)))
 
 
 class Display:
@@ -49,9 +62,9 @@ class Display:
         console = Console(stderr=True)
         self.terminal = console.is_terminal
         columns = (
-            TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(), _Rate(),
+            TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), MofNCompleteColumn(), _Rate(),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
         )  # fmt: skip
         self.bars = Bars(*columns, console=console, disable=not self.terminal, transient=True, redirect_stdout=False)
         self._tasks: dict[str, TaskID] = {}
@@ -73,7 +86,8 @@ class Display:
                 self.bars.remove_task(task)
             self._tasks = {progress.stage: self.bars.add_task(progress.stage, total=None, detail="", unit="")}
         self.bars.update(
-            self._tasks[progress.stage], completed=progress.done, total=progress.total, detail=progress.detail,
+            self._tasks[progress.stage], completed=progress.done, total=progress.total,
+            detail=visible(progress.detail),
             unit=progress.unit,
         )  # fmt: skip
 
@@ -123,6 +137,6 @@ def clock(seconds: float) -> str:
 
 def show_plan(config: Config, files: list[Path]) -> None:
     """--dry-run: the resolved configuration as YAML, and the files that would be written as comments."""
-    say(yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True).rstrip())
+    say(dump_yaml(config.resolved()).rstrip())
     for path in files:
         say(f"# would write {path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ttft.commands.console import plain
 from ttft.commands.texts import first_line, sparkline
 from ttft.records import Document, Prompt, Selection
 
@@ -48,11 +49,10 @@ def show(prompt: Prompt, both: tuple[Side, Side]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     console = Console(highlight=False)
     table = Table(
-        title=Text(f"{prompt.id}: {first_line(prompt.text)}"), title_justify="left", expand=True, box=box.SIMPLE
+        title=plain(f"{prompt.id}: {first_line(prompt.text)}"), title_justify="left", expand=True, box=box.SIMPLE
     )
     table.add_column("", justify="right", no_wrap=True)
     for side in both:
@@ -62,7 +62,7 @@ def show(prompt: Prompt, both: tuple[Side, Side]) -> None:
         cells = [str(rank + 1)]
         for side in both:
             cells += _cells(side, rank)
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(plain, cells))
     console.print(table)
     console.print(_figures(both))
 

@@ -58,6 +58,9 @@ class Stream:
             say("=== " + ": ".join(words))
 
         class Streamer(TextStreamer):
+            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+                say(text, end="\n" if stream_end else "")
+
             def end(self) -> None:
                 super().end()
                 display.bars.start()

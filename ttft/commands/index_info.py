@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ttft.commands.console import say, show_plan
+from ttft.commands.console import plain, say, show_plan
 from ttft.config.index import InfoConfig
 from ttft.progress import counted
 
@@ -38,7 +38,7 @@ def _table(folder: Path, facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=str(folder), title_justify="left", show_header=False)
+    table = Table(title=plain(folder), title_justify="left", show_header=False)
     for key, value in facts.items():
         if key == "bytes":
             shown = "\n".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in value.items())
@@ -54,5 +54,5 @@ def _table(folder: Path, facts: dict[str, Any]) -> None:
         else:
             shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
         if shown not in ("", "None"):
-            table.add_row(key, shown)
+            table.add_row(key, plain(shown))
     Console().print(table)

@@ -18,6 +18,7 @@ SELECTION = (
     "index", "embedder", "strategy", "n", "lambda_", "alpha", "policy", "relevance", "query", "nprobe", "ef_search",
     "device", "dtype", "seed", "trust_remote_code",
 )  # fmt: skip
+LONG = 100_000  # characters of a prompt that take minutes
 TRAINING = (
     "model", "model_revision", "max_length", "method", "rank", "lora_alpha", "rslora", "vocabulary", "lr", "warm_down",
     "reuse", "slots", "start_from",
@@ -27,11 +28,15 @@ TRAINING = (
 
 def load_prompts(config: SelectionFields) -> list[Prompt]:
     """Prompts from --prompt, --prompts or else standard input. Raises CorpusError if there is none."""
+    from ttft.corpus.pieces import cut
     from ttft.corpus.problems import Problems
     from ttft.corpus.sources import read_prompts
 
     if config.prompt is not None:
-        return [Prompt("prompt", config.prompt)]
+        start = config.prompt if config.max_prompt_chars is None else cut(config.prompt, config.max_prompt_chars)[0]
+        if start.isspace():
+            raise CorpusError(f"the prompt's first {config.max_prompt_chars} characters are white space")
+        return _told([Prompt("prompt", start)])
     if config.prompts in (None, "-") and sys.stdin is None:
         raise CorpusError("there is no prompt: standard input is closed", "give --prompt TEXT or --prompts FILE")
     if config.prompts is None and sys.stdin.isatty():
@@ -43,6 +48,17 @@ def load_prompts(config: SelectionFields) -> list[Prompt]:
     )  # fmt: skip
     for line in problems.summary():
         note(line)
+    return _told(prompts)
+
+
+def _told(prompts: list[Prompt]) -> list[Prompt]:
+    """The prompts, with a note on those that are so long that the work seems to hang."""
+    for prompt in prompts:
+        if len(prompt.text) > LONG:
+            note(
+                f"prompt {prompt.id} has {len(prompt.text):,} characters, which takes minutes; to use only the "
+                "beginning of each prompt: --set max_prompt_chars=20000"
+            )
     return prompts
 
 

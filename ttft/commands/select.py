@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ttft.commands.console import say, show_plan
+from ttft.commands.console import plain, say, show_plan
 from ttft.commands.prompts import load_prompts, make_tuner
 from ttft.commands.texts import first_line
 from ttft.config.select import SelectConfig
@@ -52,16 +52,17 @@ def run(config: SelectConfig, *, dry_run: bool = False) -> None:
 def _print_table(prompt: Prompt, chosen: ChosenTexts) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(f"{prompt.id}: {first_line(prompt.text)}"), title_justify="left", expand=True)
+    table = Table(title=plain(f"{prompt.id}: {first_line(prompt.text)}"), title_justify="left", expand=True)
     for name in ("rank", "score", "sigma"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("subset", no_wrap=True, max_width=20)
     table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
     rows = zip(chosen.scores, chosen.sigma[1:], chosen.documents, strict=True)
     for rank, (score, sigma, document) in enumerate(rows, 1):
-        table.add_row(str(rank), f"{score:.4f}", f"{sigma:.4f}", Text(document.subset), Text(first_line(document.text)))
+        table.add_row(
+            str(rank), f"{score:.4f}", f"{sigma:.4f}", plain(document.subset), plain(first_line(document.text))
+        )
     console = Console()
     console.print(table)
     pool = chosen.selection.pool

@@ -15,7 +15,7 @@ class BackendFields(Config):
     backend: Literal["local", "ray"] = "local"
     """Where to run: local is this process; ray is a set of Ray workers on this machine or a cluster. A worker that dies
     is replaced."""
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=1, le=100_000)
     """Number of Ray workers. Default: one per GPU, or one per machine if there are no GPUs."""
     ray_address: str | None = None
     """Running Ray cluster to connect to: auto or host:port. Inputs and outputs must be on a file system that all its

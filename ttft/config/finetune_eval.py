@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ttft import defaults
 from ttft.config.backend import BackendFields
+from ttft.config.base import MOST_TEXTS
 from ttft.config.tuning import TuningFields
 from ttft.jobs import JobText
 
@@ -20,7 +21,7 @@ class FinetuneEvalConfig(TuningFields, BackendFields):
     """Run folder. Running the same command again resumes: prompts with a result are skipped."""
     job: JobText | None = None
     """i/n: run as job i of n, on prompts i, i+n, i+2n, ... Give each job its own --out; `ttft report` joins them."""
-    budget_steps: int | None = Field(None, ge=0)
+    budget_steps: int | None = Field(None, ge=0, le=10**12)
     """Total number of gradient steps over all prompts. Each step goes to the prompt with the largest expected gain, by
     --policy or else by SIFT's variance; no prompt gets more than n."""
     score: Literal["whole", "suffix"] = "whole"
@@ -39,7 +40,7 @@ class FinetuneEvalConfig(TuningFields, BackendFields):
     """With guard or mix: fraction of the base model's nats on that part that an update must save to be kept. It is
     above 0 because the texts were selected for the prefix. The default was chosen on 120 validation documents: the
     largest margin that costs at most a tenth of the gain."""
-    score_at: tuple[int, ...] = defaults.SCORE_AT
+    score_at: tuple[Annotated[int, Field(ge=0, le=MOST_TEXTS)], ...] = defaults.SCORE_AT
     """Numbers of steps after which to score a prompt (in-context: numbers of texts). Step 0, the base model, and the
     last step are always scored."""
     save_adapters: str | None = None
@@ -56,12 +57,6 @@ class FinetuneEvalConfig(TuningFields, BackendFields):
             raise ValueError("mix includes guard; give only one of them")
         if (self.guard or self.mix) and self.method == "in-context":
             raise ValueError("method in-context makes no update that guard or mix could judge; leave them out")
-        return self
-
-    @model_validator(mode="after")
-    def _steps_are_counts(self) -> Self:
-        if any(s < 0 for s in self.score_at):
-            raise ValueError("score_at contains a negative number of steps")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from ttft import defaults
+from ttft.config.base import MOST_FLOAT
 from ttft.config.tuning import TuningFields
 
 SAMPLING = ("temperature", "top_k", "top_p")
@@ -15,19 +16,19 @@ SAMPLING = ("temperature", "top_k", "top_p")
 class GenerateConfig(TuningFields):
     """Prompts -> selected texts -> fine-tuned model -> its answers, on standard output."""
 
-    max_new_tokens: int = Field(defaults.MAX_NEW_TOKENS, ge=1)
+    max_new_tokens: int = Field(defaults.MAX_NEW_TOKENS, ge=1, le=1_000_000)
     """Maximum length of an answer in tokens. It ends earlier at an end-of-sequence token."""
     do_sample: bool = False
     """Sample the tokens instead of greedy decoding."""
-    temperature: float | None = Field(None, gt=0)
+    temperature: float | None = Field(None, gt=0, le=MOST_FLOAT)
     """With --do-sample: sampling temperature. Default: from the model's generation config, else 1."""
-    top_k: int | None = Field(None, ge=0)
+    top_k: int | None = Field(None, ge=0, le=10**9)
     """With --do-sample: sample from the k most likely tokens; 0 means all. Default: from the model's generation config,
     else 50."""
     top_p: float | None = Field(None, gt=0, le=1)
     """With --do-sample: sample from the most likely tokens whose probabilities add up to this. Default: from the
     model's generation config, else 1."""
-    repetition_penalty: float | None = Field(None, gt=0)
+    repetition_penalty: float | None = Field(None, gt=0, le=MOST_FLOAT)
     """Penalty on tokens that have already occurred; 1 is none. Default: from the model's generation config, else 1."""
     compare: bool = False
     """Also show the base model's answer, before that of the fine-tuned model."""

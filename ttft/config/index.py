@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ttft import defaults
 from ttft.config.backend import BackendFields
-from ttft.config.base import Config
+from ttft.config.base import MOST_SEED, Config
 from ttft.jobs import JobText
 
 
@@ -59,9 +59,9 @@ class SearchFields(Config):
 class EffortFields(Config):
     """How thoroughly an approximate index is searched."""
 
-    nprobe: int | None = Field(None, ge=1)
+    nprobe: int | None = Field(None, ge=1, le=2**31 - 1)
     """Number of inverted lists that an IVF index reads per query. Default: an eighth of them, between 8 and 64."""
-    ef_search: int | None = Field(None, ge=1)
+    ef_search: int | None = Field(None, ge=1, le=2**31 - 1)
     """Size of the candidate list in an HNSW search. Default: 128."""
 
 
@@ -81,12 +81,12 @@ class IndexConfig(CorpusFields, SearchFields, BackendFields):
     """Split of a Hugging Face dataset."""
     streaming: bool = True
     """Stream a Hugging Face dataset instead of downloading all of it first."""
-    max_documents: int | None = Field(None, ge=defaults.LEAST["max_documents"])
+    max_documents: int | None = Field(None, ge=defaults.LEAST["max_documents"], le=10**12)
     """Use at most this many texts of the source."""
-    piece_chars: int = Field(defaults.PIECE_CHARS, ge=defaults.LEAST["piece_chars"])
+    piece_chars: int = Field(defaults.PIECE_CHARS, ge=defaults.LEAST["piece_chars"], le=10_000_000)
     """Maximum length of a piece in characters. Longer texts are cut into pieces at line ends or spaces; nothing is
     lost."""
-    max_line_bytes: int = Field(defaults.MAX_LINE_BYTES, ge=defaults.LEAST["max_line_bytes"])
+    max_line_bytes: int = Field(defaults.MAX_LINE_BYTES, ge=defaults.LEAST["max_line_bytes"], le=2**31 - 1)
     """Maximum length of a line of a JSON-lines file in bytes. Longer lines are skipped and reported."""
     strict: bool = False
     """Fail at the first record that cannot be used, instead of skipping and reporting it."""
@@ -99,11 +99,11 @@ class IndexConfig(CorpusFields, SearchFields, BackendFields):
     """Checkpoint to load the tokenizer from, if the encoder comes without one."""
     pooling: Literal["mean", "cls"] | None = None
     """How token states are pooled into one vector. Default: as the checkpoint says, else mean."""
-    max_tokens: int | None = Field(None, ge=defaults.LEAST["max_tokens"])
+    max_tokens: int | None = Field(None, ge=defaults.LEAST["max_tokens"], le=1_000_000)
     """Number of tokens after which the encoder truncates a piece. Default: as the checkpoint says, else 512."""
-    batch_size: int = Field(defaults.BATCH_SIZE, ge=defaults.LEAST["batch_size"])
+    batch_size: int = Field(defaults.BATCH_SIZE, ge=defaults.LEAST["batch_size"], le=65_536)
     """Number of pieces to embed at once."""
-    shard_rows: int = Field(defaults.SHARD_ROWS, ge=defaults.LEAST["shard_rows"])
+    shard_rows: int = Field(defaults.SHARD_ROWS, ge=defaults.LEAST["shard_rows"], le=10_000_000)
     """Number of pieces per shard. An interrupted build loses at most one shard of work."""
     precision: Literal["float16", "float32"] = defaults.PRECISION
     """Data type of the stored vectors. Selection reads these, whatever the type of search index."""
@@ -119,7 +119,7 @@ class IndexConfig(CorpusFields, SearchFields, BackendFields):
     """Device to run on: auto, cpu, cuda, cuda:0 or mps."""
     dtype: Literal["auto", "float32", "bfloat16"] = defaults.DTYPE
     """Data type for the encoder; auto is bfloat16 where the hardware supports it, else float32."""
-    seed: int = defaults.SEED
+    seed: int = Field(defaults.SEED, ge=0, le=MOST_SEED)
     """Random seed."""
     trust_remote_code: bool = False
     """Allow model code that comes with a checkpoint to run."""
@@ -138,7 +138,7 @@ class MergeConfig(SearchFields):
     """Folders of the parts of one build, in any order, or of complete indexes, which are concatenated in this order."""
     out: str
     """Index folder to write. Shards are hard-linked if the file system allows it, else copied."""
-    seed: int = defaults.SEED
+    seed: int = Field(defaults.SEED, ge=0, le=MOST_SEED)
     """Random seed for the sample of vectors that any index other than Flat is trained on."""
 
 
@@ -152,8 +152,8 @@ class VerifyConfig(Config):
 class InfoConfig(VerifyConfig, EffortFields):
     """The index, and how to measure its search."""
 
-    recall: int | None = Field(None, ge=1)
+    recall: int | None = Field(None, ge=1, le=10_000_000)
     """Measure recall@K: the fraction of the true K nearest neighbours that the search finds, compared with exact
     search."""
-    sample: int = Field(200, ge=1)
+    sample: int = Field(200, ge=1, le=10_000_000)
     """Number of vectors to draw from the index as queries for --recall."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ttft import defaults
+from ttft.config.base import MOST_FLOAT, MOST_SEED, MOST_TEXTS
 from ttft.config.index import CorpusFields, EffortFields
 
 
@@ -19,20 +20,20 @@ class SelectionFields(CorpusFields, EffortFields):
     """File of prompts, in any format that `ttft index` reads, or - for standard input."""
     prompt: str | None = None
     """A single prompt, given as text."""
-    max_prompts: int | None = Field(None, ge=1)
+    max_prompts: int | None = Field(None, ge=1, le=10**12)
     """Use at most this many prompts."""
-    max_prompt_chars: int | None = Field(None, ge=1)
+    max_prompt_chars: int | None = Field(None, ge=1, le=10**12)
     """Use only the beginning of each prompt: its first piece of at most this many characters."""
     embedder: str | None = None
     """Encoder for the prompts. It must be the one the index was built with, which is the default."""
     strategy: defaults.Strategy = defaults.STRATEGY
     """Selection strategy."""
-    n: int = Field(defaults.N, ge=0)
+    n: int = Field(defaults.N, ge=0, le=MOST_TEXTS)
     """Number of texts to select; fine-tuning takes one gradient step on each. With a stopping rule, the maximum."""
-    k: Annotated[int, Field(ge=1)] | Literal["all"] = defaults.K
+    k: Annotated[int, Field(ge=1, le=10_000_000)] | Literal["all"] = defaults.K
     """Size of the pool of nearest neighbours to select from. all: the whole index, which sift reads once per text it
     selects."""
-    lambda_: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
+    lambda_: Annotated[float, Field(gt=0, le=MOST_FLOAT)] | Literal["auto"] | None = None
     """SIFT's noise: a smaller value favours diversity, a larger one favours the nearest neighbours; auto: estimated
     from each pool. Default: 1 with minilm, else 0.01 (the paper's)."""
     relevance: float = Field(defaults.RELEVANCE, ge=0, le=1)
@@ -40,7 +41,7 @@ class SelectionFields(CorpusFields, EffortFields):
     stop: Literal["never", "uncertainty", "calibrated"] | None = None
     """When SIFT stops before n texts: never; by the paper's uncertainty rule (needs --alpha); or by a calibrated policy
     (needs --policy). Default: the rule that --alpha or --policy implies, else never."""
-    alpha: float | None = Field(None, gt=0)
+    alpha: float | None = Field(None, gt=0, le=MOST_FLOAT)
     """The paper's stopping rule: stop when sigma_n > 1/(alpha n). Implies --stop uncertainty."""
     policy: str | None = None
     """Policy file made by `ttft calibrate`, which predicts the gain of the next step. Implies --stop calibrated."""
@@ -51,7 +52,7 @@ class SelectionFields(CorpusFields, EffortFields):
     """Device to run on: auto, cpu, cuda, cuda:0 or mps."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Data type for computation; auto is bfloat16 where the hardware supports it, else float32."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     """Random seed."""
     trust_remote_code: bool = False
     """Allow model code that comes with a checkpoint to run."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as html_escape
+
+from ttft.visible import visible
 
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 46
@@ -18,6 +20,11 @@ DASHES = ("", "7 4", "2 3", "9 3 2 3")
 SHAPES = ("circle", "square", "triangle", "diamond")
 MANY = 12  # values on the x axis
 TICK_GAP = 24  # minimum distance between labels on the x axis
+
+
+def escape(text: str) -> str:
+    """Data as it may stand in HTML and SVG, in text and in quoted attributes; control characters are made visible."""
+    return html_escape(visible(text))
 
 
 @dataclass(frozen=True, slots=True)

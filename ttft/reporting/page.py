@@ -1,14 +1,13 @@
-"""The report as one self-contained HTML page: no scripts, nothing loaded from elsewhere, all data escaped.
+"""The report as one self-contained HTML page: no scripts, nothing loaded from elsewhere, all data escaped and
+free of control characters.
 
 The same numbers give the same bytes: the page shows the times of its runs, not the time it was written.
 """
 
 from __future__ import annotations
 
-from html import escape
-
 from ttft.reporting import tables
-from ttft.reporting.charts import Series, key, line_chart, stage_bars
+from ttft.reporting.charts import Series, escape, key, line_chart, stage_bars
 from ttft.reporting.notes import headline
 from ttft.reporting.numbers import Summary
 from ttft.reporting.style import STYLE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ttft.reporting.notes import headline
 from ttft.reporting.numbers import Row, Summary
+from ttft.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -133,14 +134,16 @@ def markdown(summary: Summary, subsets: bool = True) -> str:
     tables = [main_table(summary), seconds_table(summary), steps_table(summary)]
     if subsets and shows_subsets(summary):
         tables.append(subsets_table(summary))
-    parts = [f"## {summary.model}, {summary.score} score", headline(summary.score, summary.rows)]
-    parts += [f"### {table.title}\n\n{_markdown_table(table)}" for table in tables]
-    parts.append("\n".join(f"- {note}" for note in summary.notes))
+    parts = [visible(f"## {summary.model}, {summary.score} score"), visible(headline(summary.score, summary.rows))]
+    parts += [f"### {visible(table.title)}\n\n{_markdown_table(table)}" for table in tables]
+    parts.append("\n".join(f"- {visible(note)}" for note in summary.notes))
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_table(table: Table) -> str:
-    lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in [table.header, *table.rows]]
+    lines = [
+        [visible(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in [table.header, *table.rows]
+    ]
     widths = [max(3, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
     rule = "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])])
     text = [f"| {' | '.join(_aligned(row, widths))} |" for row in lines]
@@ -167,11 +170,11 @@ def for_terminal(summary: Summary, width: int, subsets: bool = True) -> list[Ren
     if subsets and shows_subsets(summary):
         tables.append(_fitting(width, subsets_table(summary), subsets_list(summary)))
     return [
-        Text(f"{summary.model}, {summary.score} score", style="bold"),
-        Text(headline(summary.score, summary.rows)),
+        Text(visible(f"{summary.model}, {summary.score} score"), style="bold"),
+        Text(visible(headline(summary.score, summary.rows))),
         *map(_rich_table, tables),
         Text(),
-        *(Text(f"- {note}", style="dim") for note in summary.notes),
+        *(Text(visible(f"- {note}"), style="dim") for note in summary.notes),
     ]
 
 
@@ -185,7 +188,7 @@ def _rich_table(table: Table) -> RenderableType:
     from rich.text import Text
 
     shown = RichTable(
-        title=Text(f"\n{table.title}"),
+        title=Text(visible(f"\n{table.title}")),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -195,7 +198,9 @@ def _rich_table(table: Table) -> RenderableType:
     for number_of, name in enumerate(table.header):
         longest = max(len(word) for row in [table.header, *table.rows] for word in (row[number_of].split() or [""]))
         justify: Literal["left", "right"] = "right" if number_of else "left"
-        shown.add_column(Text(name), justify=justify, vertical="bottom", min_width=min(longest, 24), overflow="fold")
+        shown.add_column(
+            Text(visible(name)), justify=justify, vertical="bottom", min_width=min(longest, 24), overflow="fold"
+        )
     for row in table.rows:
-        shown.add_row(*map(Text, row))
+        shown.add_row(*(Text(visible(cell)) for cell in row))
     return shown
