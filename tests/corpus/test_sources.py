@@ -20,7 +20,7 @@ import zstandard
 
 from ttft.corpus.pieces import Text, cut, pieces
 from ttft.corpus.problems import Problems
-from ttft.corpus.sources import fingerprint, read_prompts, read_texts
+from ttft.corpus.sources import file_digests, fingerprint, read_prompts, read_texts
 from ttft.errors import CorpusError
 
 RECORDS = [
@@ -127,16 +127,26 @@ def test_unknown_sources(tmp_path, monkeypatch):
         read("someone/pile", split="dev")
 
 
-def test_fingerprint_sees_every_change(tmp_path):
-    write(tmp_path / "a.jsonl", RECORDS)
-    seen = [fingerprint(str(tmp_path), "**/*"), fingerprint(str(tmp_path), "**/*"), fingerprint("a/b", "*")]
-    assert seen[0] == seen[1] != seen[2]
-    os.utime(tmp_path / "a.jsonl", ns=(1, 1))
-    seen.append(fingerprint(str(tmp_path), "**/*"))
+def test_fingerprint_sees_every_change_of_content_and_no_other(tmp_path):
+    def of(source, glob="**/*"):
+        return fingerprint(str(source), file_digests(str(source), glob))
+
+    path = write(tmp_path / "a.jsonl", RECORDS)
+    seen = [of(tmp_path), of("a/b")]
+    os.utime(path, ns=(1, 1))
+    assert of(tmp_path) == seen[0]
+    path.write_bytes(path.read_bytes().replace(b"document 1", b"document 7"))
+    os.utime(path, ns=(1, 1))
+    seen.append(of(tmp_path))
     write(tmp_path / "b.jsonl", RECORDS)
-    seen.append(fingerprint(str(tmp_path), "**/*"))
-    seen.append(fingerprint(str(tmp_path / "b.jsonl"), "**/*"))
-    assert len(set(seen)) == 5
+    seen.append(of(tmp_path))
+    seen.append(of(tmp_path / "b.jsonl"))
+    (tmp_path / "b.jsonl").rename(tmp_path / "c.jsonl")
+    seen.append(of(tmp_path))
+    assert len(set(seen)) == 6
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CorpusError, match="neither an ordinary file"):
+        file_digests(str(tmp_path / "pipe"), "*")
 
 
 FAULTS = {

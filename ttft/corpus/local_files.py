@@ -39,6 +39,12 @@ def local_path(source: str) -> Path | None:
     raise CorpusError(f"no such file or folder: {source or repr(source)}", f"similar names: {near}" if near else FORMS)
 
 
+def check_ordinary(path: Path) -> None:
+    """Raises CorpusError for a pipe, a socket or a device: an index reads its corpus more than once."""
+    if not (path.is_file() or path.is_dir()):
+        raise CorpusError(f"{path} is neither an ordinary file nor a folder", "write the texts into a file first")
+
+
 def files_of(root: Path, glob: str, problems: Problems) -> list[tuple[str, Path]]:
     """(relative name, path) of the files of a source, sorted. A folder reached through several links is read once."""
 

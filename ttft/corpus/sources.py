@@ -13,7 +13,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from glob import escape
 from itertools import islice
@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from ttft import defaults
 from ttft.corpus.in_memory import InMemory
-from ttft.corpus.local_files import FORMS, files_of, line_records, local_path, parsed, plain_text
+from ttft.corpus.local_files import FORMS, check_ordinary, files_of, line_records, local_path, parsed, plain_text
 from ttft.corpus.pieces import Text, cut
 from ttft.corpus.problems import Problems
 from ttft.errors import CorpusError
@@ -44,8 +44,11 @@ def read_texts(
     `subsets` selects by exact name; problems are counted before this filter, max_documents after it. `glob` selects
     files of a folder ("**" matches any number of folders; hidden ones are skipped). `name` (configuration), `split` and
     `streaming` apply to Hugging Face datasets.
-    Raises CorpusError if there is no such source, and at the end if it had no text, or none in `subsets`.
+    Raises CorpusError if there is no such source or it is no ordinary file, and at the end if it had no text, or none
+    in `subsets`.
     """
+    if isinstance(source, str) and (root := local_path(source)) is not None:
+        check_ordinary(root)
     make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems)
     if isinstance(source, InMemory):
         found, shown = make(source.records(text_field, problems)), f"the {source.name}"
@@ -186,17 +189,36 @@ def read_prompts(
     return prompts
 
 
-def fingerprint(source: str, glob: str) -> str:
-    """sha256 over relative path, size and modification time (ns) of a local source's files, or over a dataset's name.
+def file_digests(source: str, glob: str) -> dict[str, str]:
+    """Relative path -> sha256 of the content of each file of a local source, sorted; {} for the name of a dataset.
 
-    Detects whether a corpus has changed since an index of it was begun. Raises CorpusError if there is no such path.
+    Reads every file once. Of a file that cannot be read, this is the digest. Raises CorpusError if there is no such
+    path, or it is not an ordinary file and so cannot be read twice.
     """
-    root, total = local_path(source), hashlib.sha256()
+    root = local_path(source)
     if root is None:
+        return {}
+    check_ordinary(root)
+    found = {}
+    for relative, path in files_of(root, glob, Problems()):
+        try:
+            with open(path, "rb") as handle:
+                found[relative] = hashlib.file_digest(handle, "sha256").hexdigest()
+        except OSError:
+            found[relative] = "unreadable"
+    return found
+
+
+def fingerprint(source: str, digests: Mapping[str, str]) -> str:
+    """sha256 over relative path and digest of a local source's files (`file_digests`), or over a dataset's name.
+
+    Detects whether a corpus has changed since an index of it was begun: only its content counts, not its times.
+    """
+    total = hashlib.sha256()
+    if not digests:
         total.update(source.encode())
-    for relative, path in files_of(root, glob, Problems()) if root else []:
-        status = path.stat()
-        total.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    for relative, digest in digests.items():
+        total.update(f"{relative}\0{digest}\n".encode())
     return total.hexdigest()
 
 
