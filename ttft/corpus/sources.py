@@ -10,21 +10,28 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from ttft import defaults
 from ttft.corpus.in_memory import InMemory
-from ttft.corpus.local_files import FORMS, check_ordinary, files_of, line_records, local_path, parsed, plain_text
+from ttft.corpus.local_files import (
+    FORMS,
+    check_ordinary,
+    files_of,
+    line_records,
+    local_path,
+    parsed,
+    plain_text,
+    row_records,
+)
 from ttft.corpus.pieces import Text, cut
-from ttft.corpus.problems import Problems
+from ttft.corpus.problems import UNCHECKED, Problems
 from ttft.errors import CorpusError
 from ttft.records import Prompt
 
@@ -75,9 +82,7 @@ def _found(
         if name.lower().endswith(lines):
             yield from make(line_records(path, name, limit, problems))
         elif isinstance(path, Path) and name.lower().endswith(".parquet"):
-            # data_files is a glob pattern, and a path may contain special characters
-            options = {"data_files": escape(os.path.abspath(path)), "split": "train", "streaming": True}
-            yield from make(_rows(name, partial(problems.add, "unreadable file"), "parquet", **options))
+            yield from make(row_records(path, name, problems))
         else:
             yield from plain_text(path, name, problems)
 
@@ -93,7 +98,11 @@ def _chosen(
             kept = True
             yield text
     if not seen:
-        wrong = f"the {noun} is empty: {source}" if set(problems.counts) == {"empty text"} else f"no {noun} in {source}"
+        wrong = (
+            f"the {noun} is empty: {source}"
+            if set(problems.counts) - {UNCHECKED} == {"empty text"}
+            else f"no {noun} in {source}"
+        )
         raise CorpusError(wrong, "; ".join(problems.summary() + [r["detail"] for r in problems.records[:1]]) or FORMS)
     absent = [s for s in subsets or () if s not in seen]
     if not kept:
@@ -130,30 +139,22 @@ def _field(record: dict, dotted: str):
     return record
 
 
-def _rows(name: str, fault: Callable[[str, str], None], *asked, **options) -> Iterator[tuple[str, dict]]:
-    """The records of datasets.load_dataset(*asked, **options). Its errors are passed to fault(place, why)."""
+def _hub_records(source: str, name: str | None, split: str, streaming: bool) -> Iterator[tuple[str, dict]]:
     from datasets import load_dataset
+    from datasets.config import HF_HUB_OFFLINE
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HTTPError
 
     row = -1
     try:
-        for row, record in enumerate(load_dataset(*asked, **options)):
-            yield f"{name}:{row}", record
+        for row, record in enumerate(load_dataset(source, name, split=split, streaming=streaming)):
+            yield f"{source}:{row}", record
     except (DatasetsError, HTTPError, OSError, ValueError, RuntimeError) as error:
-        fault(f"{name}:{row + 1}", (str(error) or type(error).__name__).splitlines()[0])
-
-
-def _hub_records(source: str, name: str | None, split: str, streaming: bool) -> Iterator[tuple[str, dict]]:
-    def fault(place: str, why: str) -> None:
-        from datasets.config import HF_HUB_OFFLINE
-
+        why = (str(error) or type(error).__name__).splitlines()[0]
         asked = f"split {split!r}" + f", configuration {name!r}" * bool(name)
         offline = "; HF_HUB_OFFLINE is set, so only datasets in the local cache can be read" * bool(HF_HUB_OFFLINE)
         hint = f"there is no local file or folder {source} either; {FORMS}{offline}"
-        raise CorpusError(f"dataset {source!r} ({asked}) cannot be read at {place}: {why}", hint)
-
-    return _rows(source, fault, source, name, split=split, streaming=streaming)
+        raise CorpusError(f"dataset {source!r} ({asked}) cannot be read at {source}:{row + 1}: {why}", hint) from None
 
 
 def read_prompts(
