@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ttft.run_dir import read_lines
+from ttft.state import read_lines
 
 REPO = Path(__file__).parents[1]
 SUBMIT, LOCAL = REPO / "scripts" / "slurm" / "submit.sh", REPO / "scripts" / "local_jobs.sh"

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ttft import run_dir
+from ttft import files, run_dir
 from ttft.errors import ConfigError, DiskFull, TtftError
-from ttft.run_dir import JsonLines, claim_run, locked, read_lines, write_whole
+from ttft.files import write_whole
+from ttft.run_dir import JsonLines, claim_run, locked
+from ttft.state import checked_line, read_lines
 
 REPO = Path(__file__).parents[1]
 
@@ -64,13 +66,13 @@ def test_a_line_is_on_disk_before_append_returns(tmp_path: Path) -> None:
         assert read_lines(tmp_path / "a.jsonl") == [{"id": 1}]
 
 
-@pytest.mark.parametrize("cut", [b'{"id": 2, "te', b"{", b'{"id": 2}'])
+@pytest.mark.parametrize("cut", [b'{"id": 2, "te', b"{", b'{"id": 2}', b"x" * 200_000])
 def test_a_last_line_that_was_cut_is_dropped_and_the_rest_goes_on(tmp_path: Path, cut: bytes) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"id": 1}\n' + cut)
+    path.write_bytes(checked_line({"id": 1}) + cut)
     assert read_lines(path) == [{"id": 1}]
     with JsonLines(path) as lines:
-        assert path.read_bytes() == b'{"id": 1}\n'
+        assert path.read_bytes() == checked_line({"id": 1})
         lines.append({"id": 3})
     assert read_lines(path) == [{"id": 1}, {"id": 3}]
 
@@ -86,10 +88,10 @@ def test_no_file_is_no_records(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "none.jsonl") == []
 
 
-@pytest.mark.parametrize("damage", [b"{'id': 2}", b"\xff", b"", b'{"id": 2}{"id": 3}'])
+@pytest.mark.parametrize("damage", [b"{'id': 2}", b"\xff", b"", b'{"id": 2}{"id": 3}', b'{"id": 2}'])
 def test_a_damaged_line_is_named_by_its_number(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"id": 1}\n' + damage + b'\n{"id": 4}\n')
+    path.write_bytes(checked_line({"id": 1}) + damage + b"\n" + checked_line({"id": 4}))
     with pytest.raises(TtftError) as caught:
         read_lines(path)
     assert f"{path}:2 " in said(caught)
@@ -119,7 +121,7 @@ except DiskFull as error:
 
 
 @pytest.mark.parametrize("then", ["it stays full", "space is made"])
-@pytest.mark.parametrize(("limit", "size"), [(1000, 300), (100_000, 30_000)], ids=["short lines", "long lines"])
+@pytest.mark.parametrize(("limit", "size"), [(1200, 300), (100_000, 30_000)], ids=["short lines", "long lines"])
 def test_a_full_disk_leaves_whole_lines_and_is_an_error_for_people(
     tmp_path: Path, limit: int, size: int, then: str
 ) -> None:
@@ -153,7 +155,7 @@ def test_a_file_stays_as_it_was_when_writing_fails(tmp_path: Path, monkeypatch, 
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_dir.os, step, full)
+    monkeypatch.setattr(files.os, step, full)
     with pytest.raises(DiskFull) as caught:
         write_whole(path, b"new")
     assert str(path) in said(caught)
@@ -165,7 +167,7 @@ def test_a_place_that_cannot_be_written_is_an_error_for_people(tmp_path: Path, m
     def read_only(*args):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(run_dir.os, "replace", read_only)
+    monkeypatch.setattr(files.os, "replace", read_only)
     with pytest.raises(TtftError) as caught:
         write_whole(tmp_path / "a", b"new")
     assert "Read-only" in said(caught) and "--out" in said(caught)

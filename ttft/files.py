@@ -15,6 +15,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,15 @@ from ttft.errors import DiskFull, MissingArtifact, TtftError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DENIED = {errno.EACCES, errno.EROFS, errno.EPERM}
+IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENXIO, errno.ENAMETOOLONG}
 LARGEST_STATE = 256 << 20  # bytes of a file that is read as a whole
 PART = re.compile(r"\..+\.[0-9a-f]{16}\.part")
+SHARD = re.compile(r"shard-\d{5,}")
+SCRATCH = re.compile(
+    r"\.seen|\.checked\.json\.\d+|(shard-\d{5,}|[a-z]+\.json|config\.yaml|[a-z]+(-\d+)?\.(jsonl|faiss)"
+    r"|documents\.arrow|vectors\.npy)\.part"
+)
+"""What earlier versions of ttft left when they were killed."""
 
 
 @contextlib.contextmanager
@@ -41,6 +49,8 @@ def writing(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in DENIED:
             raise TtftError(f"cannot write {path}: {error.strerror}", "choose another --out") from error
+        if error.errno in IN_THE_WAY:
+            raise TtftError(f"cannot write {path}: {error.strerror}", "remove it, or choose another --out") from error
         if error.errno == errno.ELOOP:
             raise TtftError(f"{path} is a symbolic link, and nothing is written through links", "remove it") from error
         raise
@@ -75,7 +85,7 @@ def read_bytes(path: Path, limit: int = LARGEST_STATE) -> bytes:
         size = os.fstat(handle.fileno()).st_size
         if size > limit:
             raise MissingArtifact(f"{path} has {size:,} bytes, more than any such file of ttft", "it is damaged")
-        return handle.read(limit + 1)
+        return handle.read(size)
 
 
 def is_regular(path: Path) -> bool:
@@ -132,11 +142,17 @@ def open_log(path: Path) -> int:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written. Only for who holds the folder's lock."""
-    for path in folder.iterdir():
-        if PART.fullmatch(path.name):
+    """Remove what killed processes left half written, in an index's shards too. Only for who holds the folder's
+    lock."""
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        real_folder = entry.is_dir(follow_symlinks=False)
+        if PART.fullmatch(entry.name) or SCRATCH.fullmatch(entry.name):
             with contextlib.suppress(OSError):
-                path.unlink()
+                shutil.rmtree(entry.path) if real_folder else os.unlink(entry.path)
+        elif real_folder and SHARD.fullmatch(entry.name):
+            sweep(Path(entry.path))
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,14 +3,13 @@
 Index folder: manifest.json, shard-00000/{documents.arrow, vectors.npy, index.faiss}, problems-0.jsonl, provenance.json
 Run folder:   results.jsonl, selections.jsonl, config.yaml, provenance.json
 
-JSON-lines files are append-only, one record per line, flushed and fsynced; an incomplete last line is removed when the
-file is next opened for writing. Other files are written to a temporary name and renamed.
+JSON-lines files are append-only, one record per line with its checksum (state.py), fsynced; an incomplete last line is
+removed when the file is next opened for writing. Other files are written under a temporary name and renamed (files.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -21,12 +20,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from ttft.errors import ConfigError, DiskFull, TtftError
-from ttft.records import Result, Selection
-
-Record = TypeVar("Record", Result, Selection)
+from ttft.files import open_log, open_regular, sweep, write_whole, writing
+from ttft.state import DAMAGED, checked_line, dump_yaml, read_json, read_yaml
 
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.arrow"
@@ -40,74 +38,40 @@ PROVENANCE = "provenance.json"
 PROBLEMS = "problems-{:02d}.jsonl"
 
 LOCK = ".lock"
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+BLOCK = 1 << 16  # bytes
 
 
 def shard_name(number: int) -> str:
     return f"shard-{number:05d}"
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a full disk, an exceeded quota or missing write permission into an error that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise DiskFull(
-                f"no space left while writing {path}",
-                "the files written so far are valid: free some space and run the same command again",
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise TtftError(f"cannot write {path}: {error.strerror}", "choose another --out") from error
-        raise
-
-
 def make_folder(folder: Path) -> None:
-    for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir():
-            raise TtftError(f"{place} is a file, not a folder", "choose another --out")
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    """Raises TtftError where a file stands in the way, or the folder cannot be made."""
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
+        raise TtftError(f"{there} is a file, not a folder", "choose another --out") from None
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Allow one writer per folder. The lock is released when the process ends, however it ends."""
+    """Allow one writer per folder, and remove what killed writers left half written. The lock is released when the
+    process ends, however it ends.
+
+    Raises TtftError if another process holds it.
+    """
     import fcntl
 
     make_folder(folder)
-    with writing(folder / LOCK):
-        handle = open(folder / LOCK, "w")  # noqa: SIM115 - closed below; `writing` must not see errors of the body
-    with handle:
+    with os.fdopen(open_log(folder / LOCK), "rb") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TtftError(f"another process is writing to {folder}", "wait for it, or choose another --out") from None
+        sweep(folder)
         yield
-
-
-def sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file atomically: it is there in full or not at all."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with writing(path):
-            with open(part, "wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.replace(part, path)
-            sync_folder(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: dict) -> None:
@@ -121,7 +85,8 @@ def sealed(value: dict) -> dict:
 
 
 def sha256_file(path: Path) -> str:
-    with open(path, "rb") as handle:
+    """Raises as files.open_regular."""
+    with open_regular(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -137,69 +102,45 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with writing(path):
-            self._drop_partial_line()
-            self._handle = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        self._handle = open_log(path)
+        try:
+            with writing(path):
+                self._drop_incomplete_line()
+        except BaseException:
+            self.close()
+            raise
 
-    def _drop_partial_line(self) -> None:
-        if not self.path.exists():
-            return
-        with open(self.path, "rb+") as handle:
-            data = handle.read()
-            if data and not data.endswith(b"\n"):
-                handle.truncate(data.rfind(b"\n") + 1)
+    def _drop_incomplete_line(self) -> None:
+        size = end = os.fstat(self._handle).st_size
+        while end:
+            start = max(0, end - BLOCK)
+            if newline := os.pread(self._handle, end - start, start).rfind(b"\n") + 1:
+                end = start + newline
+                break
+            end = start
+        if end < size:
+            os.ftruncate(self._handle, end)
 
-    def append(self, record: dict) -> None:
-        line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
-        start = self._handle.tell()
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one record; it is on disk when this returns. Raises DiskFull, and then leaves nothing of it behind."""
+        rest, start = memoryview(checked_line(record)), os.fstat(self._handle).st_size
         try:
             with writing(self.path):
-                rest = memoryview(line)
-                while rest:  # unbuffered, so that no part of a failed line is written later
-                    rest = rest[self._handle.write(rest) :]
-                os.fsync(self._handle.fileno())
+                while rest:
+                    rest = rest[os.write(self._handle, rest) :]
+                os.fsync(self._handle)
         except DiskFull:
-            os.truncate(self.path, start)
+            os.ftruncate(self._handle, start)
             raise
 
     def close(self) -> None:
-        self._handle.close()
+        os.close(self._handle)
 
     def __enter__(self) -> JsonLines:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def read_lines(path: Path) -> list[dict]:
-    """All complete records of a JSON-lines file; a last line without a newline is ignored. [] if there is no file."""
-    if not path.exists():
-        return []
-    records = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            raise TtftError(
-                f"{path}:{number} is not JSON: {error}", "the file was edited by hand or is damaged"
-            ) from None
-    return records
-
-
-def read_records(path: Path, kind: type[Record]) -> list[Record]:
-    """The records of a JSON-lines file as Results or Selections; [] if there is no file. Raises TtftError naming file
-    and line."""
-    records = []
-    for number, line in enumerate(read_lines(path), 1):
-        try:
-            records.append(kind(**line))
-        except TypeError as error:
-            raise TtftError(
-                f"{path}:{number} is not a {kind.__name__} record: {error}",
-                "the file was edited by hand, or written by another version of ttft",
-            ) from None
-    return records
 
 
 # ---- run folders ---------------------------------------------------------------------------------------------------
@@ -210,19 +151,13 @@ def claim_run(folder: Path, config: dict) -> None:
 
     Raises ConfigError naming the keys that differ: results of two configurations never share a folder.
     """
-    import yaml
-
     path = folder / CONFIG
-    if not path.exists():
+    if not os.path.lexists(path):
         if (folder / RESULTS).exists() or (folder / MANIFEST).exists():
             raise ConfigError(f"{folder} holds other files of ttft but no {CONFIG}", "choose another --out")
-        write_whole(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
+        write_whole(path, dump_yaml(config).encode())
         return
-    try:
-        there = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} cannot be read: {error}", "choose another --out") from None
-    changed = differences(there, config)
+    changed = differences(read_yaml(path), config)
     if changed:
         raise ConfigError(
             f"{folder} holds a run with a different configuration: " + "; ".join(changed),
@@ -278,19 +213,29 @@ def commit() -> str | None:
         return None
 
 
-def record_provenance(folder: Path, entry: dict) -> None:
-    """Add a start of the command to provenance.json: {"starts": [...]}; a resumed run has several."""
+def read_provenance(folder: Path) -> list[dict[str, Any]]:
+    """The starts in provenance.json, oldest first. Raises MissingArtifact if it is missing, TtftError if damaged."""
     path = folder / PROVENANCE
-    starts = json.loads(path.read_text())["starts"] if path.exists() else []
-    write_json(path, sealed({"starts": [*starts, entry]}))
+    value = read_json(path, TtftError)
+    if not isinstance(value, dict) or value != sealed(value):
+        raise TtftError(f"{path} is damaged: its hash does not match", DAMAGED)
+    starts = value.get("starts")
+    if not isinstance(starts, list) or not starts or not all(isinstance(start, dict) for start in starts):
+        raise TtftError(f"{path} has no list of starts", DAMAGED)
+    return starts
+
+
+def record_provenance(folder: Path, entry: dict[str, Any]) -> None:
+    """Add a start of the command to provenance.json: {"starts": [...]}; a resumed run has several."""
+    starts = read_provenance(folder) if os.path.lexists(folder / PROVENANCE) else []
+    write_json(folder / PROVENANCE, sealed({"starts": [*starts, entry]}))
 
 
 def finish_provenance(folder: Path, seconds: float, done: int) -> None:
     """Record for the last start how long it took and how many records it wrote."""
-    path = folder / PROVENANCE
-    value = json.loads(path.read_text())
-    value["starts"][-1] |= {"seconds": round(seconds, 3), "records_written": done}
-    write_json(path, sealed(value))
+    starts = read_provenance(folder)
+    starts[-1] |= {"seconds": round(seconds, 3), "records_written": done}
+    write_json(folder / PROVENANCE, sealed({"starts": starts}))
 
 
 def missing(prompt_ids: Iterable[str], done: Iterable[str]) -> list[str]:

@@ -181,7 +181,7 @@ class _Plain(yaml.SafeLoader):
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(0|[1-9][0-9]{0,17})", list("-+0123456789")),
+    ("int", r"[-+]?(0|[1-9][0-9]{0,18})", list("-+0123456789")),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", list("-+0123456789.")),
 ):
     _Plain.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
@@ -199,3 +199,20 @@ def parse_yaml(text: bytes | str, where: str) -> Any:
 def read_yaml(path: Path, limit: int = 1 << 20) -> Any:
     """The value of a YAML file. Raises ConfigError, or as `files.read_bytes`."""
     return parse_yaml(read_bytes(path, limit), str(path))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Plain` reads: no aliases, and quotes around every text that would be read as a number."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        first: [*yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()), *_Plain.yaml_implicit_resolvers.get(first, ())]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Plain.yaml_implicit_resolvers}
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def dump_yaml(value: Any) -> str:
+    """A YAML text of plain data in the order given, which `parse_yaml` reads back as the same value."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from small import sentences
 
-from ttft.run_dir import read_lines
+from ttft.state import read_lines
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from test_index import kill_when, start
 
 from ttft.evaluation import bits_per_byte, split_prompt
 from ttft.finetuning.model import load_causal_lm
-from ttft.run_dir import read_lines
+from ttft.state import read_lines
 from ttft.vector_index.manifest import read_manifest, write_manifest
 
 

@@ -11,7 +11,7 @@ from test_finetune_eval import arguments, content
 
 from ttft.evaluation import bits_per_byte, context_room, encode, score, split_prompt, token_ids
 from ttft.finetuning.model import load_causal_lm
-from ttft.run_dir import read_lines
+from ttft.state import read_lines
 from ttft.tuner.in_context import contexts
 from ttft.vector_index.shards import open_vector_index
 

@@ -175,7 +175,8 @@ def test_verify_finds_a_flipped_byte_in_any_file(tmp_path, run_ttft, corpus_file
 
 
 def test_verify_says_what_whole_files_should_not_hold(tmp_path, run_ttft, corpus_file, encoder_folder, capsys):
-    from ttft.run_dir import sha256_file, write_whole
+    from ttft.files import write_whole
+    from ttft.run_dir import sha256_file
     from ttft.vector_index.manifest import FileFacts, write_manifest
     from ttft.vector_index.shards import npy_bytes
 

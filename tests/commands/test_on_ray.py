@@ -16,7 +16,7 @@ from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.distributed.cluster import started
 from ttft.distributed.evaluation import ray_evaluator
 from ttft.errors import ConfigError
-from ttft.run_dir import read_lines
+from ttft.state import read_lines
 from ttft.tuner.scoring import Scoring
 from ttft.vector_index.manifest import Manifest, Search
 

@@ -14,7 +14,7 @@ from ttft.evaluation import bits_per_byte, split_prompt
 from ttft.finetuning.model import load_causal_lm
 from ttft.progress import Progress
 from ttft.records import Prompt
-from ttft.run_dir import read_lines
+from ttft.state import read_lines
 from ttft.tuner.guard import Guard
 from ttft.vector_index.shards import open_vector_index
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ttft import run_dir
+from ttft import files, run_dir
 from ttft.commands.console import say, show_plan
 from ttft.config.report import ReportConfig
 from ttft.errors import ConfigError
@@ -35,7 +35,7 @@ def run(config: ReportConfig, *, dry_run: bool = False) -> None:
     summaries = [summarize(group) for group in read_groups(folders)]
     _print_tables(summaries, config.subsets)
     run_dir.make_folder(page_path.parent)
-    run_dir.write_whole(page_path, page(summaries).encode())
+    files.write_whole(page_path, page(summaries).encode())
     run_dir.write_json(numbers_path, {"schema": SCHEMA, "groups": [s.to_json() for s in summaries]})
     say(f"report: {page_path}")
 

@@ -29,10 +29,11 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from ttft.errors import ConfigError
+from ttft.files import write_whole
 from ttft.finetuning.lora import LoraLearner, tied
 from ttft.finetuning.low_rank import LowRank, LowRankEmbedding, LowRankHead
 from ttft.finetuning.start import CONFIG, PREFIX, WEIGHTS
-from ttft.run_dir import make_folder, sha256_text, write_json, write_whole
+from ttft.run_dir import make_folder, sha256_text, write_json
 
 Pairs = dict[str, tuple[torch.Tensor, torch.Tensor]]
 """PEFT's A and B by the names of the layers."""

@@ -15,6 +15,7 @@ from ttft.corpus.in_memory import InMemory, as_source
 from ttft.corpus.problems import Problems
 from ttft.embedding import Embedder
 from ttft.errors import ConfigError, CorpusError
+from ttft.files import write_whole
 from ttft.indexing.claim import claim, search_for
 from ttft.indexing.options import CorpusOptions, EncoderOptions, SearchOptions, at_least, one_of
 from ttft.indexing.pieces import SourceShards
@@ -22,15 +23,7 @@ from ttft.indexing.searchable import make_searchable
 from ttft.indexing.writer import LocalWriter, ShardWriter
 from ttft.jobs import Job
 from ttft.progress import OnNote, OnProgress, counted, ignore
-from ttft.run_dir import (
-    PROBLEMS,
-    finish_provenance,
-    locked,
-    provenance,
-    record_provenance,
-    sha256_file,
-    write_whole,
-)
+from ttft.run_dir import PROBLEMS, finish_provenance, locked, provenance, record_provenance, sha256_file
 from ttft.vector_index.facts import remarks
 from ttft.vector_index.manifest import Manifest, ProblemsFile, ShardEntry, write_manifest
 from ttft.vector_index.shards import VectorIndex, opened

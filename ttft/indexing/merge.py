@@ -13,6 +13,7 @@ from pathlib import Path
 from ttft import defaults, runtime
 from ttft.corpus.duplicates import Seen
 from ttft.errors import ConfigError
+from ttft.files import sync_folder, write_whole, writing
 from ttft.indexing.claim import check_new, key_differences, search_differences, search_for
 from ttft.indexing.options import SearchOptions
 from ttft.indexing.searchable import make_searchable
@@ -27,9 +28,6 @@ from ttft.run_dir import (
     provenance,
     record_provenance,
     shard_name,
-    sync_folder,
-    write_whole,
-    writing,
 )
 from ttft.vector_index.facts import remarks
 from ttft.vector_index.manifest import Manifest, ShardEntry, Source, read_manifest, write_manifest

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttft import run_dir
+from ttft import run_dir, state
 from ttft.errors import MissingArtifact, TtftError
 from ttft.records import Result, Selection
 
@@ -52,14 +52,14 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / run_dir.RESULTS).exists():
         raise _not_a_run(folder)
-    results = tuple(run_dir.read_records(folder / run_dir.RESULTS, Result))
+    results = tuple(state.read_records(folder / run_dir.RESULTS, Result))
     if not results:
         raise MissingArtifact(f"{folder} has no results yet", f"resume it: ttft finetune-eval --out {folder} ...")
     for number, result in enumerate(results, 1):
         _check(result, f"{folder / run_dir.RESULTS}:{number}")
     config = read_config(folder)
     _check_unique(results, folder)
-    selections = tuple(run_dir.read_records(folder / run_dir.SELECTIONS, Selection))
+    selections = tuple(state.read_records(folder / run_dir.SELECTIONS, Selection))
     return Run(folder, plain_label(config, folder), config, results, selections, _provenance(folder))
 
 

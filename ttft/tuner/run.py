@@ -27,10 +27,10 @@ from ttft.run_dir import (
     make_folder,
     missing,
     provenance,
-    read_records,
     record_provenance,
     sha256_text,
 )
+from ttft.state import read_records
 from ttft.tuner.scoring import StepCount, recorded_selection
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ttft.run_dir import FAISS, sha256_file, sync_folder, writing
+from ttft.files import sync_folder, writing
+from ttft.run_dir import FAISS, sha256_file
 from ttft.vector_index import faiss as faiss_index
 from ttft.vector_index.manifest import Search, Segment
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from ttft.errors import MissingArtifact
+from ttft.files import sync_folder, write_whole
 from ttft.records import Document
-from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file, shard_name, sync_folder, write_whole
+from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file, shard_name
 from ttft.vector_index.checks import Checks, present
 from ttft.vector_index.manifest import FileFacts, Manifest, ShardEntry, read_manifest
 from ttft.vector_index.milvus import MilvusSearch
