@@ -11,14 +11,14 @@ import time
 import datasets
 import numpy as np
 import pytest
-from small import write_corpus
+from small import spoilt, write_corpus
 from test_index import arguments, files_of
 
 import ttft
 from ttft import build_index
 from ttft.corpus.problems import Problems
 from ttft.embedding import load_embedder
-from ttft.errors import ConfigError, CorpusError
+from ttft.errors import ConfigError, CorpusError, TtftError
 from ttft.indexing.merge import merge_indexes
 from ttft.run_dir import PROVENANCE
 from ttft.vector_index.manifest import read_manifest
@@ -165,6 +165,17 @@ def test_a_pipe_is_no_corpus(tmp_path, options):
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(CorpusError, match="neither an ordinary file nor a folder"):
         build_index(tmp_path / "pipe.jsonl", tmp_path / "i", **options)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_an_encoder_that_fails_on_a_text_is_refused_with_the_place_of_the_text(tmp_path, encoder_folder, value):
+    corpus = tmp_path / "c.jsonl"
+    lines = [json.dumps({"text": f"river stone {word}"}) for word in ("cloud", "copper", "market", "copper")]
+    corpus.write_text("\n".join(lines))
+    broken = spoilt(load_embedder(str(encoder_folder)), "copper", value)
+    with pytest.raises(TtftError, match=r"no usable vector .* 2 texts of 4: c.jsonl:2, c.jsonl:4"):
+        build_index(corpus, tmp_path / "i", embedder=broken, piece_chars=60)
+    assert not list((tmp_path / "i").glob("shard-*"))
 
 
 def test_progress_grows_and_notes_say_what_a_person_should_know(tmp_path, corpus_file, records, options, capsys):
