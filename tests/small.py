@@ -70,6 +70,22 @@ def source_of(rows: int):
     return Source(corpus, rows=rows)
 
 
+def spoilt(embedder, word: str, value: float):
+    """An encoder that gives this value everywhere for texts with this word, else what `embedder` does."""
+    import dataclasses
+    from types import SimpleNamespace
+
+    (token,) = embedder.tokenizer(word)["input_ids"]
+
+    def model(input_ids, **more):
+        made = embedder.model(input_ids=input_ids, **more)
+        hit = (input_ids == token).any(1)[:, None, None]
+        hidden = made.last_hidden_state
+        return SimpleNamespace(last_hidden_state=hidden.masked_fill(hit, value))
+
+    return dataclasses.replace(embedder, model=model)
+
+
 def ttft(*arguments: object) -> int:
     """Run a command in this process, as the shell would; returns the exit code."""
     from ttft.cli import main

@@ -10,11 +10,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from small import sentences
+from small import sentences, spoilt
 
 from ttft import embedding
 from ttft.embedding import canonical_name, load_embedder, locate, pool
-from ttft.errors import ConfigError, MissingArtifact
+from ttft.errors import ConfigError, MissingArtifact, TtftError
 
 TEXTS = [sentences(lines, i) for i, lines in enumerate([1, 7, 2, 5, 1, 3])] + ["river", "unknown-word " * 300]
 
@@ -142,3 +142,15 @@ def test_sentence_transformers_folder_states_its_pooling(encoder_folder, tmp_pat
     (folder / "modules.json").write_text(json.dumps([*kinds, {"type": "x.Dense", "path": "2_Dense"}]))
     with pytest.raises(ConfigError, match="Dense"):
         load_embedder(str(folder))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+def test_texts_without_a_usable_vector_are_named(encoder_folder, value):
+    embedder = load_embedder(str(encoder_folder))
+    broken = spoilt(embedder, "copper", value)
+    texts = ["river stone", "copper", "cloud", "stone copper"]
+    with pytest.raises(TtftError, match=r"for 2 texts of 4: text 1, text 3$"):
+        broken.encode(texts)
+    with pytest.raises(TtftError, match=r"for 2 texts of 4: c:2, c:4$"):
+        broken.encode(texts, names=["c:1", "c:2", "c:3", "c:4"], batch_size=1)
+    assert broken.encode(texts[::2]).shape == (2, 24)

@@ -16,12 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from ttft.errors import ConfigError, MissingArtifact, install_hint
+from ttft.errors import ConfigError, MissingArtifact, TtftError, install_hint
+from ttft.progress import counted
 from ttft.run_dir import sha256_file
 from ttft.runtime import quiet_loading
 from ttft.state import DAMAGED, read_json, record
 
 TOKENISED_AT_ONCE = 256  # texts; a call of the fast tokenizer may use all cores, and takes far more memory than the ids
+UNIT = 1e-3  # how far from 1 the length of a vector may be
+SHOWN = 5  # texts that an error names
 MINILM = "minilm"
 MINILM_NAMES = {MINILM, "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"}
 
@@ -47,13 +50,15 @@ class Embedder:
         return named | {"tokenizer": self.tokenizer_name, "dtype": str(self.dtype).removeprefix("torch.")}
 
     def encode(
-        self, texts: Sequence[str], *, batch_size: int = 32, on_batch: Callable[[int], None] | None = None
-    ) -> np.ndarray:
+        self, texts: Sequence[str], *, batch_size: int = 32, on_batch: Callable[[int], None] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Unit vectors (len(texts), dimension) float32, in the order of the texts.
 
         Batches hold at most `batch_size` texts of similar length, so that there is little padding. Texts are truncated
         to max_tokens. The same call gives the same bits; other texts in the same call change a vector by rounding only.
-        `on_batch` is called with the number of texts just embedded. Raises ValueError if a vector is not finite.
+        `on_batch` is called with the number of texts just embedded. Raises TtftError for texts whose vector is not
+        finite or has no direction, with their `names` (default: their numbers, from 0).
         """
         import torch
 
@@ -73,9 +78,21 @@ class Embedder:
             out[rows] = vectors.cpu().numpy()
             if on_batch:
                 on_batch(len(rows))
-        if not np.isfinite(out).all():
-            raise ValueError(f"the embedder {self.name} returned vectors that are not finite")
+        self._check(out, names)
         return out
+
+    def _check(self, vectors: np.ndarray, names: Sequence[str] | None) -> None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            wrong = np.flatnonzero(~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < UNIT))  # NaN is not below either
+        if not len(wrong):
+            return
+        known = list(dict.fromkeys(names[i] if names is not None else f"text {i}" for i in wrong.tolist()))
+        shown = ", ".join(known[:SHOWN]) + ", ..." * (len(known) > SHOWN)
+        raise TtftError(
+            f"the embedder {self.name} gives no usable vector (not finite, or zero) for "
+            f"{counted(len(wrong), 'text')} of {len(vectors):,}: {shown}",
+            "choose another --embedder, try --dtype float32, or leave these texts out",
+        )
 
 
 def pool(hidden: Any, mask: Any, pooling: str) -> Any:

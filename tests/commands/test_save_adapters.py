@@ -90,3 +90,12 @@ def test_any_prompt_id_is_one_folder_of_its_own():
     assert len(set(folders)) == len(ids) and folders[0] == root / "p0"
     for folder in folders:
         assert folder.parent == root and len(folder.name) <= 100 and folder.name not in ("..", ".", "config.yaml")
+
+
+def test_no_two_ids_share_a_folder_even_where_case_is_ignored():
+    root = Path("root")
+    made = adapter_folder(root, "a/b").name
+    ids = ["a/b", made, adapter_folder(root, made).name, "A", "a", "README", "readme", "ReadMe", "a_b", "A/B", "Ä", "ä"]
+    names = [adapter_folder(root, i).name for i in ids]
+    assert len({name.lower() for name in names}) == len(ids) and all(name == name.lower() for name in names)
+    assert [adapter_folder(root, i).name for i in ("a", "readme", "a_b", "p-0")] == ["a", "readme", "a_b", "p-0"]

@@ -20,14 +20,15 @@ import zstandard
 
 from ttft.corpus.pieces import Text, cut, pieces
 from ttft.corpus.problems import Problems
-from ttft.corpus.sources import fingerprint, read_prompts, read_texts
+from ttft.corpus.sources import file_digests, fingerprint, read_prompts, read_texts
 from ttft.errors import CorpusError
 
 RECORDS = [
     {"text": f"document {i}\r\nwith\u2028 many ✓ lines\n", "meta": {"pile_set_name": "even" if i % 2 == 0 else "odd"}}
     for i in range(6)
 ]
-zst = zstandard.ZstdCompressor().compress
+zst = zstandard.ZstdCompressor(write_checksum=True).compress
+unchecked = zstandard.ZstdCompressor(write_checksum=False).compress
 
 
 @pytest.fixture(autouse=True)
@@ -127,16 +128,26 @@ def test_unknown_sources(tmp_path, monkeypatch):
         read("someone/pile", split="dev")
 
 
-def test_fingerprint_sees_every_change(tmp_path):
-    write(tmp_path / "a.jsonl", RECORDS)
-    seen = [fingerprint(str(tmp_path), "**/*"), fingerprint(str(tmp_path), "**/*"), fingerprint("a/b", "*")]
-    assert seen[0] == seen[1] != seen[2]
-    os.utime(tmp_path / "a.jsonl", ns=(1, 1))
-    seen.append(fingerprint(str(tmp_path), "**/*"))
+def test_fingerprint_sees_every_change_of_content_and_no_other(tmp_path):
+    def of(source, glob="**/*"):
+        return fingerprint(str(source), file_digests(str(source), glob))
+
+    path = write(tmp_path / "a.jsonl", RECORDS)
+    seen = [of(tmp_path), of("a/b")]
+    os.utime(path, ns=(1, 1))
+    assert of(tmp_path) == seen[0]
+    path.write_bytes(path.read_bytes().replace(b"document 1", b"document 7"))
+    os.utime(path, ns=(1, 1))
+    seen.append(of(tmp_path))
     write(tmp_path / "b.jsonl", RECORDS)
-    seen.append(fingerprint(str(tmp_path), "**/*"))
-    seen.append(fingerprint(str(tmp_path / "b.jsonl"), "**/*"))
-    assert len(set(seen)) == 5
+    seen.append(of(tmp_path))
+    seen.append(of(tmp_path / "b.jsonl"))
+    (tmp_path / "b.jsonl").rename(tmp_path / "c.jsonl")
+    seen.append(of(tmp_path))
+    assert len(set(seen)) == 6
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CorpusError, match="neither an ordinary file"):
+        file_digests(str(tmp_path / "pipe"), "*")
 
 
 FAULTS = {
@@ -226,6 +237,49 @@ def test_a_damaged_file_is_counted_and_the_next_one_read(tmp_path, suffix, fault
         assert 5000 < len(mine) < 9999 and problems.places["unreadable file"] == [f"a{suffix}:{len(mine) + 1}"]
     with pytest.raises(CorpusError, match="unreadable file"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["text", "other"])
+def test_a_damaged_page_of_a_parquet_file_is_noticed(tmp_path, column):
+    """A changed byte within a value leaves a file that can be read: the checksum of its page tells."""
+    path, marked = tmp_path / "a.parquet", "MARKED" + column
+    records = [{"text": f"text {i}", "other": "x"} for i in range(1000)]
+    records[900][column] = marked
+    options = {"compression": "none", "use_dictionary": False, "write_page_checksum": True, "row_group_size": 512}
+    options["write_statistics"] = False  # they repeat the value
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), path, **options)
+    assert len(read(path)) == 1000
+    data = path.read_bytes()
+    path.write_bytes(data.replace(marked.encode(), marked.lower().encode(), 1))
+    problems = Problems()
+    assert [t.text for t in read(path, problems)] == [f"text {i}" for i in range(512)]
+    assert problems.places == {"unreadable file": ["a.parquet:512"]}
+    with pytest.raises(CorpusError, match=r"unreadable file: a.parquet:512"):
+        read(path)
+
+
+def test_a_zstd_file_that_nobody_can_check_is_read_and_told(tmp_path):
+    data = [(json.dumps(r) + "\n").encode() for r in RECORDS]
+    large = [(json.dumps({"text": "a" * 10**6 + random.Random(0).randbytes(10**5).hex()}) + "\n").encode()]
+    skippable = (0x184D2A53).to_bytes(4, "little") + (3).to_bytes(4, "little") + b"abc"
+    cases = {
+        "good": zst(data[0]) + skippable + zst(large[0]) + zst(data[1]),
+        "one": unchecked(data[0]) + unchecked(data[1]),
+        "last": zst(data[0]) + skippable + zst(large[0]) + unchecked(data[1]),
+        "cut": zst(large[0])[:-5],
+        "stream": zstandard.ZstdCompressor(write_checksum=True, write_content_size=False).compress(data[0]),
+    }
+    for name, content in cases.items():
+        path = tmp_path / f"{name}.jsonl.zst"
+        path.write_bytes(content)
+        problems = Problems(strict=name != "cut")
+        if name == "cut":
+            with pytest.raises(CorpusError, match="no text in"):
+                read(path, problems)
+        else:
+            assert read(path, problems)
+        told = {"zstd frame without a checksum": [path.name]} if name in ("one", "last") else {}
+        assert {kind: places for kind, places in problems.places.items() if kind.startswith("zstd")} == told
 
 
 @pytest.mark.parametrize(("data", "kind"), [(b"a\xff", "invalid UTF-8"), (b" \n", "empty text"), (b"a\0", "binary")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,14 +11,14 @@ import time
 import datasets
 import numpy as np
 import pytest
-from small import write_corpus
+from small import spoilt, write_corpus
 from test_index import arguments, files_of
 
 import ttft
 from ttft import build_index
 from ttft.corpus.problems import Problems
 from ttft.embedding import load_embedder
-from ttft.errors import ConfigError, CorpusError
+from ttft.errors import ConfigError, CorpusError, TtftError
 from ttft.indexing.merge import merge_indexes
 from ttft.run_dir import PROVENANCE
 from ttft.vector_index.manifest import read_manifest
@@ -85,7 +86,7 @@ def test_again_returns_at_once_and_other_content_is_another_index(tmp_path, reco
     again = build_index(iter(records), tmp_path / "i", **options, on_note=notes.append)
     assert again.manifest == first.manifest and files_of(tmp_path / "i") == before and notes == []
     changed = [*records[:-1], records[-1] | {"text": records[-1]["text"] + "!"}]
-    with pytest.raises(ConfigError, match="holds another index: fingerprint"):
+    with pytest.raises(ConfigError, match="holds another index: the content of records has changed"):
         build_index(changed, tmp_path / "i", **options)
     with pytest.raises(ConfigError, match="piece_chars is 60, asked for 61"):
         build_index(records, tmp_path / "i", **options | {"piece_chars": 61})
@@ -119,6 +120,62 @@ def test_a_build_that_is_killed_resumes_in_another_process(tmp_path, options, en
     starts = json.loads((tmp_path / "killed" / PROVENANCE).read_text())["starts"]
     assert starts[0]["command"] == [str(script), str(tmp_path / "killed")]
     assert [start.get("records_written") for start in starts] == [None, index.rows - done]
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_corpus_is_known_by_its_content_alone(tmp_path, options):
+    """A build that was interrupted goes on after a mere touch, and not with another text of the same size and time."""
+    corpus = write_corpus(tmp_path / "c.jsonl", documents=12)
+
+    def kill(progress):
+        raise Killed
+
+    with pytest.raises(Killed):
+        build_index(corpus, tmp_path / "i", **options, on_progress=kill)
+    times = corpus.stat()
+    changed = corpus.read_bytes().replace(b"river", b"rover")
+    original = corpus.read_bytes()
+    corpus.write_bytes(changed)
+    os.utime(corpus, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(ConfigError, match=r"the content of .*c.jsonl has changed since"):
+        build_index(corpus, tmp_path / "i", **options)
+    corpus.write_bytes(original)
+    os.utime(corpus, ns=(1, 1))
+    index = build_index(corpus, tmp_path / "i", **options)
+    assert index.manifest.complete
+    os.utime(corpus, ns=(2, 2))
+    assert build_index(corpus, tmp_path / "i", **options).manifest == index.manifest
+
+
+def test_a_corpus_that_changes_while_it_is_read_is_not_finished(tmp_path, options):
+    corpus = write_corpus(tmp_path / "c.jsonl", documents=12)
+
+    def change(progress):
+        corpus.write_bytes(corpus.read_bytes().replace(b"river", b"rover"))
+
+    with pytest.raises(CorpusError, match=r"c.jsonl has changed while the index was built"):
+        build_index(corpus, tmp_path / "i", **options, on_progress=change)
+    assert not read_manifest(tmp_path / "i").sources[0].complete
+
+
+def test_a_pipe_is_no_corpus(tmp_path, options):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(CorpusError, match="neither an ordinary file nor a folder"):
+        build_index(tmp_path / "pipe.jsonl", tmp_path / "i", **options)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_an_encoder_that_fails_on_a_text_is_refused_with_the_place_of_the_text(tmp_path, encoder_folder, value):
+    corpus = tmp_path / "c.jsonl"
+    lines = [json.dumps({"text": f"river stone {word}"}) for word in ("cloud", "copper", "market", "copper")]
+    corpus.write_text("\n".join(lines))
+    broken = spoilt(load_embedder(str(encoder_folder)), "copper", value)
+    with pytest.raises(TtftError, match=r"no usable vector .* 2 texts of 4: c.jsonl:2, c.jsonl:4"):
+        build_index(corpus, tmp_path / "i", embedder=broken, piece_chars=60)
+    assert not list((tmp_path / "i").glob("shard-*"))
 
 
 def test_progress_grows_and_notes_say_what_a_person_should_know(tmp_path, corpus_file, records, options, capsys):

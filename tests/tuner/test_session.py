@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from small import sentences
+from small import sentences, spoilt
 
 import ttft
 from ttft.errors import ConfigError, CorpusError, MissingArtifact, TtftError
@@ -273,6 +273,14 @@ def test_refusals_of_a_call(tuner, index_folder, lm_folder, prompts):
     with pytest.raises(ConfigError, match="trains nothing"), reading.tuned("river"):
         pass
     assert reading.generate("river", max_new_tokens=4).steps == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_a_prompt_without_a_usable_vector_is_named(tuner, index_folder, lm_folder, value):
+    broken = spoilt(tuner.selector.embedder, "copper", value)
+    other = ttft.Tuner(index_folder, model=str(lm_folder), embedder=broken, **SETTINGS)
+    with pytest.raises(TtftError, match=r"no usable vector .*: prompt mine"):
+        other.select({"id": "mine", "text": "river copper"})
 
 
 def test_training_that_fails_is_said(index_folder, lm_folder, prompts):

@@ -16,12 +16,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ttft.corpus.pieces import Text
-from ttft.corpus.problems import Problems
+from ttft.corpus.problems import UNCHECKED, Problems
 from ttft.errors import CorpusError
 
 FORMS = "local formats: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt, or a folder of such files or of code"
 # datasets takes these names to mean "files of this format in the current folder", which nobody means here
 BUILDERS = {"arrow", "audiofolder", "csv", "imagefolder", "json", "pandas", "parquet", "sql", "text", "xml"}
+
+
+FRAME, SKIPPABLE = 0xFD2FB528, 0x184D2A5  # magic numbers of zstd; the last four bits of the second are free
+REPEATED = 1  # kind of a zstd block that is one byte, repeated
+ROWS = 256  # of a parquet file, in memory at once
 
 
 def local_path(source: str) -> Path | None:
@@ -37,6 +42,12 @@ def local_path(source: str) -> Path | None:
     beside = os.listdir(path.parent) if os.path.isdir(path.parent) and os.access(path.parent, os.R_OK) else []
     near = ", ".join(str(path.parent / n) for n in difflib.get_close_matches(path.name, beside, 5, 0.5))
     raise CorpusError(f"no such file or folder: {source or repr(source)}", f"similar names: {near}" if near else FORMS)
+
+
+def check_ordinary(path: Path) -> None:
+    """Raises CorpusError for a pipe, a socket or a device: an index reads its corpus more than once."""
+    if not (path.is_file() or path.is_dir()):
+        raise CorpusError(f"{path} is neither an ordinary file nor a folder", "write the texts into a file first")
 
 
 def files_of(root: Path, glob: str, problems: Problems) -> list[tuple[str, Path]]:
@@ -89,6 +100,29 @@ def _opened(path: Path | io.BytesIO) -> io.BufferedIOBase:
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")
 
 
+def _all_checked(path: Path) -> bool:
+    """Whether every frame of a zstd file (RFC 8878, section 3.1) ends with a checksum. Reads headers only."""
+    with open(path, "rb") as handle:
+        while len(head := handle.read(5)) == 5:
+            magic, descriptor = int.from_bytes(head[:4], "little"), head[4]
+            if magic >> 4 == SKIPPABLE:
+                handle.seek(int.from_bytes(head[4:] + handle.read(3), "little"), os.SEEK_CUR)
+                continue
+            if magic != FRAME:
+                break  # not a frame: reading the file says so
+            if not descriptor & 4:
+                return False
+            single, dictionary, size = descriptor >> 5 & 1, (0, 1, 2, 4)[descriptor & 3], descriptor >> 6
+            handle.seek((not single) + dictionary + (single, 2, 4, 8)[size], os.SEEK_CUR)
+            last = False
+            while not last and len(block := handle.read(3)) == 3:
+                value = int.from_bytes(block, "little")
+                last, kind, length = bool(value & 1), value >> 1 & 3, value >> 3
+                handle.seek(1 if kind == REPEATED else length, os.SEEK_CUR)
+            handle.seek(4, os.SEEK_CUR)
+    return True
+
+
 def plain_text(path: Path | io.BytesIO, name: str, problems: Problems) -> Iterator[Text]:
     try:
         with path if isinstance(path, io.BytesIO) else open(path, "rb") as handle:
@@ -134,6 +168,8 @@ def parsed(line: bytes) -> dict | tuple[str, str]:
 def line_records(path: Path | io.BytesIO, name: str, limit: int, problems: Problems) -> Iterator[tuple[str, dict]]:
     number = 0
     try:
+        if isinstance(path, Path) and path.suffix.lower() == ".zst" and not _all_checked(path):
+            problems.remark(UNCHECKED, name, "damage to the file might go unnoticed")
         with _opened(path) as handle:
             for number, (line, size) in enumerate(_lines(handle, limit), 1):
                 if line is None:
@@ -145,3 +181,19 @@ def line_records(path: Path | io.BytesIO, name: str, limit: int, problems: Probl
                         problems.add(record[0], f"{name}:{number}", record[1])
     except (OSError, EOFError, zlib.error) as error:
         problems.add("unreadable file", f"{name}:{number + 1}", str(error))
+
+
+def row_records(path: Path, name: str, problems: Problems) -> Iterator[tuple[str, dict]]:
+    """The rows of a parquet file, some at a time. Checksums of pages are verified where the file has them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as table:
+            for batch in table.iter_batches(ROWS):
+                for record in batch.to_pylist():
+                    yield f"{name}:{number}", record
+                    number += 1
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        problems.add("unreadable file", f"{name}:{number}", (str(error) or type(error).__name__).splitlines()[0])

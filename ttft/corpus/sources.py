@@ -10,21 +10,28 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from ttft import defaults
 from ttft.corpus.in_memory import InMemory
-from ttft.corpus.local_files import FORMS, files_of, line_records, local_path, parsed, plain_text
+from ttft.corpus.local_files import (
+    FORMS,
+    check_ordinary,
+    files_of,
+    line_records,
+    local_path,
+    parsed,
+    plain_text,
+    row_records,
+)
 from ttft.corpus.pieces import Text, cut
-from ttft.corpus.problems import Problems
+from ttft.corpus.problems import UNCHECKED, Problems
 from ttft.errors import CorpusError
 from ttft.records import Prompt
 
@@ -44,8 +51,11 @@ def read_texts(
     `subsets` selects by exact name; problems are counted before this filter, max_documents after it. `glob` selects
     files of a folder ("**" matches any number of folders; hidden ones are skipped). `name` (configuration), `split` and
     `streaming` apply to Hugging Face datasets.
-    Raises CorpusError if there is no such source, and at the end if it had no text, or none in `subsets`.
+    Raises CorpusError if there is no such source or it is no ordinary file, and at the end if it had no text, or none
+    in `subsets`.
     """
+    if isinstance(source, str) and (root := local_path(source)) is not None:
+        check_ordinary(root)
     make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems)
     if isinstance(source, InMemory):
         found, shown = make(source.records(text_field, problems)), f"the {source.name}"
@@ -72,9 +82,7 @@ def _found(
         if name.lower().endswith(lines):
             yield from make(line_records(path, name, limit, problems))
         elif isinstance(path, Path) and name.lower().endswith(".parquet"):
-            # data_files is a glob pattern, and a path may contain special characters
-            options = {"data_files": escape(os.path.abspath(path)), "split": "train", "streaming": True}
-            yield from make(_rows(name, partial(problems.add, "unreadable file"), "parquet", **options))
+            yield from make(row_records(path, name, problems))
         else:
             yield from plain_text(path, name, problems)
 
@@ -90,7 +98,11 @@ def _chosen(
             kept = True
             yield text
     if not seen:
-        wrong = f"the {noun} is empty: {source}" if set(problems.counts) == {"empty text"} else f"no {noun} in {source}"
+        wrong = (
+            f"the {noun} is empty: {source}"
+            if set(problems.counts) - {UNCHECKED} == {"empty text"}
+            else f"no {noun} in {source}"
+        )
         raise CorpusError(wrong, "; ".join(problems.summary() + [r["detail"] for r in problems.records[:1]]) or FORMS)
     absent = [s for s in subsets or () if s not in seen]
     if not kept:
@@ -127,30 +139,22 @@ def _field(record: dict, dotted: str):
     return record
 
 
-def _rows(name: str, fault: Callable[[str, str], None], *asked, **options) -> Iterator[tuple[str, dict]]:
-    """The records of datasets.load_dataset(*asked, **options). Its errors are passed to fault(place, why)."""
+def _hub_records(source: str, name: str | None, split: str, streaming: bool) -> Iterator[tuple[str, dict]]:
     from datasets import load_dataset
+    from datasets.config import HF_HUB_OFFLINE
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HTTPError
 
     row = -1
     try:
-        for row, record in enumerate(load_dataset(*asked, **options)):
-            yield f"{name}:{row}", record
+        for row, record in enumerate(load_dataset(source, name, split=split, streaming=streaming)):
+            yield f"{source}:{row}", record
     except (DatasetsError, HTTPError, OSError, ValueError, RuntimeError) as error:
-        fault(f"{name}:{row + 1}", (str(error) or type(error).__name__).splitlines()[0])
-
-
-def _hub_records(source: str, name: str | None, split: str, streaming: bool) -> Iterator[tuple[str, dict]]:
-    def fault(place: str, why: str) -> None:
-        from datasets.config import HF_HUB_OFFLINE
-
+        why = (str(error) or type(error).__name__).splitlines()[0]
         asked = f"split {split!r}" + f", configuration {name!r}" * bool(name)
         offline = "; HF_HUB_OFFLINE is set, so only datasets in the local cache can be read" * bool(HF_HUB_OFFLINE)
         hint = f"there is no local file or folder {source} either; {FORMS}{offline}"
-        raise CorpusError(f"dataset {source!r} ({asked}) cannot be read at {place}: {why}", hint)
-
-    return _rows(source, fault, source, name, split=split, streaming=streaming)
+        raise CorpusError(f"dataset {source!r} ({asked}) cannot be read at {source}:{row + 1}: {why}", hint) from None
 
 
 def read_prompts(
@@ -186,17 +190,36 @@ def read_prompts(
     return prompts
 
 
-def fingerprint(source: str, glob: str) -> str:
-    """sha256 over relative path, size and modification time (ns) of a local source's files, or over a dataset's name.
+def file_digests(source: str, glob: str) -> dict[str, str]:
+    """Relative path -> sha256 of the content of each file of a local source, sorted; {} for the name of a dataset.
 
-    Detects whether a corpus has changed since an index of it was begun. Raises CorpusError if there is no such path.
+    Reads every file once. Of a file that cannot be read, this is the digest. Raises CorpusError if there is no such
+    path, or it is not an ordinary file and so cannot be read twice.
     """
-    root, total = local_path(source), hashlib.sha256()
+    root = local_path(source)
     if root is None:
+        return {}
+    check_ordinary(root)
+    found = {}
+    for relative, path in files_of(root, glob, Problems()):
+        try:
+            with open(path, "rb") as handle:
+                found[relative] = hashlib.file_digest(handle, "sha256").hexdigest()
+        except OSError:
+            found[relative] = "unreadable"
+    return found
+
+
+def fingerprint(source: str, digests: Mapping[str, str]) -> str:
+    """sha256 over relative path and digest of a local source's files (`file_digests`), or over a dataset's name.
+
+    Detects whether a corpus has changed since an index of it was begun: only its content counts, not its times.
+    """
+    total = hashlib.sha256()
+    if not digests:
         total.update(source.encode())
-    for relative, path in files_of(root, glob, Problems()) if root else []:
-        status = path.stat()
-        total.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    for relative, digest in digests.items():
+        total.update(f"{relative}\0{digest}\n".encode())
     return total.hexdigest()
 
 

@@ -37,6 +37,9 @@ from ttft.run_dir import make_folder, sha256_text, write_json
 
 Pairs = dict[str, tuple[torch.Tensor, torch.Tensor]]
 """PEFT's A and B by the names of the layers."""
+PLAIN = re.compile(r"[a-z0-9_][a-z0-9_-]{0,99}")
+MADE = re.compile(r"-[0-9a-f]{16}$")
+"""Which prompt ids name their adapter's folder, and how the names of the other folders end."""
 
 
 def save_adapter(learner: LoraLearner, slot: int, folder: Path, *, base: str, revision: str | None = None) -> None:
@@ -54,10 +57,15 @@ def save_adapter(learner: LoraLearner, slot: int, folder: Path, *, base: str, re
 
 
 def adapter_folder(root: Path, prompt_id: str) -> Path:
-    """Where a prompt's adapter lies: under its id if that is a plain word, else under one made of it and its hash."""
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}", prompt_id):
+    """The folder of a prompt's adapter, a different one for each id, on disks that ignore case too.
+
+    An id that is a plain lower-case word is the folder's name. Any other id, and one that looks like a name made here,
+    gives a name of its letters and its hash.
+    """
+    if PLAIN.fullmatch(prompt_id) and not MADE.search(prompt_id):
         return root / prompt_id
-    return root / (re.sub(r"[^A-Za-z0-9_]+", "_", prompt_id)[:80] + "-" + sha256_text(prompt_id)[:16])
+    letters = re.sub(r"[^a-z0-9_]+", "_", prompt_id.lower())[:80]
+    return root / f"{letters}-{sha256_text(prompt_id)[:16]}"
 
 
 def is_saved(folder: Path) -> bool:

@@ -136,8 +136,9 @@ def _build(
         asked = Manifest(
             facts, options.precision, options.dedup, options.job, search_for(options.search, folder, facts.dimension)
         )
+        digests = corpus.digests()
         manifest = claim(
-            folder, asked, corpus.facts(shard_rows=options.shard_rows, seed=seed), append=options.append,
+            folder, asked, corpus.facts(digests, shard_rows=options.shard_rows, seed=seed), append=options.append,
             in_memory=isinstance(corpus.source, InMemory),
         )  # fmt: skip
         if manifest.complete:
@@ -148,7 +149,9 @@ def _build(
         if not shards.source.complete:
             if shards.source.rows:
                 on_note(f"resuming after {counted(shards.source.rows, 'piece')} of {shards.source.corpus.source}")
-            _add_source(shards, writer.entries(shards, chain([first], documents), on_progress))
+            _add_shards(shards, writer.entries(shards, chain([first], documents), on_progress))
+            _check_unchanged(shards, digests)
+            _finish_source(shards)
         if options.job is None:
             make_searchable(folder, manifest, seed, on_progress)
         finish_provenance(folder, time.perf_counter() - started, manifest.rows - before)
@@ -157,14 +160,30 @@ def _build(
     return opened(folder, manifest, uri=manifest.search.uri)
 
 
-def _add_source(shards: SourceShards, entries: Iterator[ShardEntry]) -> None:
-    """Add every shard to the manifest as soon as it is written, then mark the source as complete."""
+def _add_shards(shards: SourceShards, entries: Iterator[ShardEntry]) -> None:
+    """Add every shard to the manifest as soon as it is written."""
     folder, manifest, source = shards.folder, shards.manifest, shards.source
     for entry in entries:
         manifest.shards.append(entry)
         manifest.rows += entry.rows
         source.rows += entry.rows
         write_manifest(folder, manifest)
+
+
+def _check_unchanged(shards: SourceShards, digests: dict[str, str]) -> None:
+    """Check that the files are those of the beginning, since shards made of two versions of a corpus are neither."""
+    now = shards.corpus.digests()
+    changed = [name for name, digest in digests.items() if now.get(name) != digest]
+    if changed:
+        raise CorpusError(
+            f"{changed[0]} of {shards.source.corpus.source} has changed while the index was built",
+            f"delete {shards.folder} and run the same command again",
+        )
+
+
+def _finish_source(shards: SourceShards) -> None:
+    """Record what was read, and mark the source as complete."""
+    folder, manifest, source = shards.folder, shards.manifest, shards.source
     source.read, source.duplicates = shards.read, shards.duplicates
     source.problems = shards.problems.counts
     source.problems_file = _write_problems(folder / PROBLEMS.format(shards.place), shards.problems)

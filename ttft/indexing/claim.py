@@ -94,7 +94,7 @@ def _last_is_finished(folder: Path, manifest: Manifest, corpus: CorpusFacts) -> 
 
 def _may_append(folder: Path, manifest: Manifest, corpus: CorpusFacts, append: bool, in_memory: bool) -> None:
     last = manifest.sources[-1]
-    changed = "; ".join(differences(asdict(last.corpus), asdict(corpus)))
+    changed = "; ".join(_corpus_differences(last.corpus, corpus))
     known = not in_memory and any(source.corpus.source == corpus.source for source in manifest.sources)
     twice = known and manifest.dedup != "exact"
     if not append:
@@ -115,3 +115,9 @@ def _may_append(folder: Path, manifest: Manifest, corpus: CorpusFacts, append: b
             f"{folder} is not finished and was begun with other options: {changed}",
             "finish it first: run the original command again",
         )
+
+
+def _corpus_differences(there: CorpusFacts, asked: CorpusFacts) -> list[str]:
+    """The differences in the options, or if there are none in these, that the content is another one."""
+    changed = differences(asdict(there) | {"fingerprint": ""}, asdict(asked) | {"fingerprint": ""})
+    return changed or [f"the content of {there.source} has changed since"]

@@ -10,7 +10,7 @@ from typing import Any
 from ttft.corpus.in_memory import InMemory
 from ttft.corpus.pieces import Text, pieces
 from ttft.corpus.problems import Problems
-from ttft.corpus.sources import content_fingerprint, fingerprint, read_texts
+from ttft.corpus.sources import content_fingerprint, file_digests, fingerprint, read_texts
 from ttft.defaults import LEAST
 from ttft.errors import ConfigError
 from ttft.records import Document
@@ -47,12 +47,16 @@ class CorpusOptions:
         """The source's texts cut into pieces. What cannot be read is added to `problems`."""
         return pieces(self.texts(problems), self.piece_chars)
 
-    def facts(self, *, shard_rows: int, seed: int) -> CorpusFacts:
-        """The entry of the manifest. For data in memory the fingerprint is a hash of its content."""
+    def digests(self) -> dict[str, str]:
+        """The digest of each local file; {} for a dataset or data in memory."""
+        return {} if isinstance(self.source, InMemory) else file_digests(self.source, self.glob)
+
+    def facts(self, digests: dict[str, str], *, shard_rows: int, seed: int) -> CorpusFacts:
+        """The entry of the manifest. The fingerprint is a hash of the content, or of the name of a dataset."""
         if isinstance(self.source, InMemory):
             name, found = self.source.name, content_fingerprint(self.texts(Problems()))
         else:
-            name, found = self.source, fingerprint(self.source, self.glob)
+            name, found = self.source, fingerprint(self.source, digests)
         return CorpusFacts(
             glob=self.glob, max_documents=self.max_documents, max_line_bytes=self.max_line_bytes, name=self.name,
             piece_chars=self.piece_chars, seed=seed, shard_rows=shard_rows, source=name, split=self.split,

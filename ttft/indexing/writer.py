@@ -84,10 +84,10 @@ class LocalWriter:
         on_batch: Callable[[int], None] | None = None,
     ) -> ShardEntry:  # fmt: skip
         """Embed one shard, write it and return its entry. `on_batch` is called with the number of pieces just
-        embedded."""
+        embedded. Raises TtftError with the sources of texts that have no usable vector; then nothing is written."""
         assert self.embedder is not None, "call prepare() first"
-        texts = [d.text for d in documents]
-        vectors = self.embedder.encode(texts, batch_size=self.batch_size, on_batch=on_batch)
+        texts, sources = [d.text for d in documents], [d.source for d in documents]
+        vectors = self.embedder.encode(texts, batch_size=self.batch_size, on_batch=on_batch, names=sources)
         return write_shard(folder, number, documents, vectors, precision=precision, source=source)
 
 

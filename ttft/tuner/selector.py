@@ -131,7 +131,8 @@ class Selector:
     def _select(self, prompt_id: str, query: str, retriever: Retriever, strategy: str, n: int) -> Selection:
         timer = Timer(self.embedder.device)
         with timer("embed"):
-            vectors = self.embedder.encode(self._query_pieces(query))
+            parts = self._query_pieces(query)
+            vectors = self.embedder.encode(parts, names=[f"prompt {prompt_id}"] * len(parts))
         with one_blas_thread():
             choice = retriever.choose(vectors, n=n, k=self.k, key=int(sha256_text(query)[:8], 16))
             pool = {} if choice.pool is None else pool_redundancy(self.index.vectors(choice.pool))
