@@ -108,7 +108,7 @@ def test_killed_builds_end_as_the_undisturbed_one(tmp_path, run_ttft, encoder_fo
     for wanted in (1, shards // 2, shards - 2):
         # once inside a shard (its .part folder exists), else just after one
         def happened(wanted=wanted):
-            parts = list(killed.glob("shard-*.part")) if killed.exists() else []
+            parts = list(killed.glob(".shard-*.part")) if killed.exists() else []
             return len(list(killed.glob("shard-?????"))) >= wanted and (bool(parts) or wanted == 1)
 
         kills += kill_when(start(arguments(corpus, killed, encoder_folder), tmp_path / "log"), happened)

@@ -12,6 +12,7 @@ from small import embedder_facts, source_of
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.records import Document
 from ttft.retriever import Retriever
+from ttft.run_dir import record_provenance
 from ttft.vector_index import milvus
 from ttft.vector_index.manifest import Manifest, Search, read_manifest, write_manifest
 from ttft.vector_index.recall import recall
@@ -51,6 +52,7 @@ def shards_in(folder, vectors, *, factory="Flat", milvus_place=None, shard_rows=
         start += rows
     manifest.rows = start
     write_manifest(folder, manifest)
+    record_provenance(folder, {"seed": 0})
     return manifest
 
 

@@ -77,12 +77,10 @@ def test_same_content_same_bytes(tmp_path):
 
 def test_a_leftover_of_a_kill_is_replaced(tmp_path):
     index, _ = make_index(tmp_path / "i", [4])
-    (tmp_path / "i" / "shard-00001.part").mkdir()
     (tmp_path / "i" / "shard-00001").mkdir()
     (tmp_path / "i" / "shard-00001" / "rubbish").write_text("x")
     document = [Document("t", "", "f:1")]
     write_shard(index.folder, 1, document, np.ones((1, 12), dtype=np.float32), precision="float16")
-    assert not (tmp_path / "i" / "shard-00001.part").exists()
     assert not (tmp_path / "i" / "shard-00001" / "rubbish").exists()
 
 

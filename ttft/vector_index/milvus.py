@@ -252,7 +252,7 @@ class MilvusSearch:
         self.folder, self.shards, self.nprobe, self.ef_search, self.given = folder, shards, nprobe, ef_search, given
         self.settings, self.dimension, self.rows = search, dimension, search.rows
         rest = [s for s in shards if s.start >= self.rows]
-        self.rest = FaissSearch(rest, [], None, None) if rest else None
+        self.rest = FaissSearch(rest, Search()) if rest else None
 
     @cached_property
     def collection(self) -> Collection:
