@@ -28,6 +28,21 @@ def write_corpus(path: Path, documents: int = 40, lines: int = 6) -> Path:
     return path
 
 
+def write_lines(path: Path, records: list[dict]) -> None:
+    """A JSON-lines file of a run, with a valid checksum in every line, whatever the records are."""
+    from ttft.state import checked_line
+
+    path.write_bytes(b"".join(map(checked_line, records)))
+
+
+def write_config(folder: Path, config: dict) -> None:
+    """The configuration of a run, with its hash."""
+    from ttft.run_dir import CONFIG, sealed
+    from ttft.state import dump_yaml
+
+    (folder / CONFIG).write_text(dump_yaml(sealed({key: v for key, v in config.items() if key != "sha256"})))
+
+
 def byte_tokenizer():
     """A byte-level tokenizer of 256 bytes and one end token, in the form transformers loads."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers

@@ -38,7 +38,7 @@ JOINERS: dict[str, set[str]] = {
 """Parts that put libraries together: the parts each of them may import, besides BASE."""
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "records": set(),
+    "records": {"state"},
     "progress": set(),
     "jobs": set(),
     "assets": set(),

@@ -1,6 +1,8 @@
 """The records that pass between stages. Frozen; each can be written as one line of JSON.
 
 corpus -> Document | Prompt;  selection -> Selection;  finetuning + evaluation -> Result.
+
+The annotations of Selection and Result are what state.py checks when it reads them from a file.
 """
 
 from __future__ import annotations
@@ -8,6 +10,19 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from ttft.state import STRICT
+
+LARGEST = 2**53  # of whole numbers: they are all exact as floats
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Positive = Annotated[int, Field(gt=0, le=LARGEST)]
+NotNegative = Annotated[float, Field(ge=0, le=1e100)]  # so that sums of them are finite
+StoppedBecause = Literal["n", "uncertainty", "gain", "budget", "pool"]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +69,34 @@ class Selection:
                    the pool was the whole index
     """
 
+    __pydantic_config__: ClassVar = STRICT
+
     prompt_id: str
     strategy: str
-    parameters: dict
-    ids: list[int]
+    parameters: dict[str, Any]
+    ids: list[Count]
     scores: list[float]
     cosines: list[float]
-    sigma: list[float]
-    stopped_because: str
-    seconds: dict[str, float]
-    pool: dict[str, int] = field(default_factory=dict)
+    sigma: list[NotNegative]
+    stopped_because: StoppedBecause
+    seconds: dict[str, NotNegative]
+    pool: dict[str, Count] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.scores) == len(self.cosines) == len(self.sigma) - 1:
+            raise ValueError("ids, scores and cosines must have equal length, and sigma one more")
 
     def to_json(self) -> dict:
         return asdict(self)
+
+
+class GuardRecord(TypedDict, total=False):
+    """scale: of the update, 0 is the base; known: nats of the known text by scale, null where they are not finite;
+    tuned_nats: of the scored text under the full update."""
+
+    scale: Annotated[float, Field(ge=0, le=1)]
+    known: dict[str, NotNegative | None]
+    tuned_nats: NotNegative
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +107,52 @@ class Result:
     steps[i] gradient steps (in-context: with steps[i] texts before it); steps[0] is 0, the base model. bytes and tokens
     are those of exactly the scored text.
     kept is "tuned" or "base": which model answers (without a guard: "tuned" whenever steps[-1] > 0).
-    guard  with --guard or --mix: scale (of the update; 0 is the base), known (nats of the known text by scale) and
-    tuned_nats (of the scored text under the full update); with a scale between 0 and 1, nats[-1] is at that scale
-    failed says why the base model answers, if a loss or score was not finite; else "".
+    guard  with --guard or --mix, else {}; with a scale between 0 and 1, nats[-1] is at that scale
+    failed says why the base model answers, if a loss or score was not finite; else "". If not even the base model's
+    score is finite, steps and nats are empty: the prompt was not scored, and its numbers below are nan.
     """
+
+    __pydantic_config__: ClassVar = STRICT
 
     prompt_id: str
     subset: str
-    text_sha256: str
+    text_sha256: Sha256
     model: str
-    adapter: dict
-    ids: list[int]
-    sigma: list[float]
-    steps: list[int]
-    nats: list[float]
-    bytes: int
-    tokens: int
-    kept: str
+    adapter: dict[str, Any]
+    ids: list[Count]
+    sigma: list[NotNegative]
+    steps: list[Count]
+    nats: list[NotNegative]
+    bytes: Positive
+    tokens: Positive
+    kept: Literal["tuned", "base"]
     losses: list[float] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, NotNegative] = field(default_factory=dict)
     failed: str = ""
-    guard: dict = field(default_factory=dict)
+    guard: GuardRecord = field(default_factory=GuardRecord)
+
+    def __post_init__(self) -> None:
+        if len(self.steps) != len(self.nats):
+            raise ValueError("steps and nats differ in length")
+        if not self.steps and not self.failed:
+            raise ValueError("a prompt that has not failed needs a score")
+        if self.steps and self.steps != sorted({0, *self.steps}):
+            raise ValueError("steps must rise from 0")
+        if self.guard and self.guard.keys() != GuardRecord.__annotations__.keys():
+            raise ValueError(f"guard needs {', '.join(GuardRecord.__annotations__)}")
 
     def to_json(self) -> dict:
         return asdict(self)
 
     @property
+    def scored(self) -> bool:
+        """Whether the base model's score is finite, so that there is something to compare."""
+        return bool(self.nats)
+
+    @property
     def base_nats(self) -> float:
         """Nats of the scored text under the base model: nats[0]."""
-        return self.nats[0]
+        return self.nats[0] if self.nats else math.nan
 
     @property
     def final_nats(self) -> float:
@@ -113,7 +160,7 @@ class Result:
 
         With a guard this is what the user gets: the base if the guard kept it, or the scaled update.
         """
-        return self.nats[0] if self.kept == "base" else self.nats[-1]
+        return self.base_nats if self.kept == "base" or not self.nats else self.nats[-1]
 
     @property
     def tuned_nats(self) -> float:
@@ -122,7 +169,9 @@ class Result:
         nats[-1], or with a guard guard["tuned_nats"], since nats[-1] may then be under a scaled update. Without any
         step these are the nats of the base model.
         """
-        return self.guard.get("tuned_nats", self.nats[-1])
+        if self.guard:
+            return self.guard["tuned_nats"]
+        return self.nats[-1] if self.nats else math.nan
 
     @property
     def base_bpb(self) -> float:
@@ -142,4 +191,4 @@ class Result:
     @property
     def steps_taken(self) -> int:
         """The last step after which there is a finite score: steps[-1]. In-context: the texts before the prompt."""
-        return self.steps[-1]
+        return self.steps[-1] if self.steps else 0

@@ -23,9 +23,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ttft.errors import ConfigError, DiskFull, TtftError
+from ttft.errors import ConfigError, DiskFull, MissingArtifact, TtftError
 from ttft.files import open_log, open_regular, sweep, write_whole, writing
-from ttft.state import DAMAGED, checked_line, dump_yaml, read_json, read_yaml
+from ttft.records import Result, Selection
+from ttft.state import DAMAGED, checked_line, dump_yaml, read_json, read_records, read_yaml
 
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.arrow"
@@ -161,14 +162,59 @@ def claim_run(folder: Path, config: dict) -> None:
     if not os.path.lexists(path):
         if (folder / RESULTS).exists() or (folder / MANIFEST).exists():
             raise ConfigError(f"{folder} holds other files of ttft but no {CONFIG}", "choose another --out")
-        write_whole(path, dump_yaml(config).encode())
+        write_whole(path, dump_yaml(sealed(config)).encode())
         return
-    changed = differences(read_yaml(path), config)
+    changed = differences(read_config(folder), config)
     if changed:
         raise ConfigError(
             f"{folder} holds a run with a different configuration: " + "; ".join(changed),
             "choose another --out, or run the original command again to resume that run",
         )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the run in a folder, without its hash.
+
+    Raises MissingArtifact if there is none, ConfigError if it is damaged.
+    """
+    path = folder / CONFIG
+    if not os.path.lexists(path):
+        raise MissingArtifact(
+            f"{path} is missing, so the configuration of the run is unknown", "restore the file from a backup"
+        )
+    value = read_yaml(path)
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{path} is not a mapping (key: value)", DAMAGED)
+    if "sha256" not in value:
+        raise ConfigError(
+            f"{path} has no hash, so it was written by an earlier version of ttft, or by hand",
+            "make the run again with a new --out",
+        )
+    if value != sealed(value):
+        raise ConfigError(f"{path} is damaged: its hash does not match", DAMAGED)
+    del value["sha256"]
+    return value
+
+
+def read_run(folder: Path) -> tuple[list[Result], list[Selection]]:
+    """The records of a run, [] where there is no such file.
+
+    Raises TtftError that names file and line for a damaged record, for a prompt that has two, and for a result of other
+    texts than were selected.
+    """
+    results = read_records(folder / RESULTS, Result, key=lambda result: result.prompt_id)
+    selections = read_records(folder / SELECTIONS, Selection, key=lambda selection: selection.prompt_id)
+    for problem in contradictions(folder, results, selections):
+        raise TtftError(problem, DAMAGED)
+    return results, selections
+
+
+def contradictions(folder: Path, results: Iterable[Result], selections: Iterable[Selection]) -> Iterator[str]:
+    """The results of other texts than were selected, a sentence each."""
+    selected = {selection.prompt_id: selection.ids for selection in selections}
+    for result in results:
+        if selected.get(result.prompt_id, result.ids) != result.ids:
+            yield f"{folder / RESULTS}: the texts of {result.prompt_id!r} are not those in {SELECTIONS}"
 
 
 def differences(there: dict, asked: dict) -> list[str]:

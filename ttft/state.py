@@ -55,12 +55,19 @@ def record(kind: type[T], value: Any, where: str, error: type[TtftError] = TtftE
         # as JSON: in strict mode a mapping is a dataclass only there
         return _adapter(kind).validate_json(json.dumps(value))  # type: ignore[arg-type]
     except ValidationError as invalid:
-        first = invalid.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        what = KEYS.get(first["type"]) or f"{first['msg']} (got {_short(first['input'])})"
-        raise error(f"{where}: {place + ': ' if place else ''}{what}", hint) from None
+        raise error(f"{where}: {_complaint(invalid)}", hint) from None
     except RecursionError:
         raise error(f"{where}: nested too deeply", hint) from None
+
+
+def _complaint(invalid: ValidationError) -> str:
+    """The first complaint: field, what is wrong, and the value where it is not the whole record."""
+    first = invalid.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":
+        return f"{place + ': ' if place else ''}{first['ctx']['error']}"
+    what = KEYS.get(first["type"]) or f"{first['msg']} (got {_short(first['input'])})"
+    return f"{place + ': ' if place else ''}{what}"
 
 
 def _short(value: Any) -> str:
@@ -111,24 +118,33 @@ def checked_line(value: dict[str, Any]) -> bytes:
     return (json.dumps(value | {CHECK: checksum(value)}, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole records of a JSON-lines file, without their checksums; [] if there is no file. A last line without its
-    newline is not a record yet.
+def parse_line(line: bytes, where: str) -> dict[str, Any]:
+    """The record of a line, without its checksum. Raises TtftError for a line that is no JSON object or not the one
+    that was written."""
+    value = parse_json(line, where)
+    if not isinstance(value, dict):
+        raise TtftError(f"{where} is not a record", DAMAGED)
+    if CHECK not in value:
+        raise TtftError(
+            f"{where} has no checksum, so the file was written by an earlier version of ttft, or by hand",
+            "make it again: run the command that wrote it with a new --out",
+        )
+    if value.pop(CHECK) != checksum(value):
+        raise TtftError(f"{where} is damaged: its content does not match its checksum", DAMAGED)
+    return value
 
-    Raises TtftError that names file and line for a line that is no JSON object or not the one that was written.
-    """
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file, [] if there is none. A last line without its newline is not a record yet."""
     if not path.exists() and not path.is_symlink():
         return []
-    values = []
-    for number, line in enumerate(read_bytes(path, 1 << 40).split(b"\n")[:-1], 1):
-        where = f"{path}:{number}"
-        value = parse_json(line, where)
-        if not isinstance(value, dict):
-            raise TtftError(f"{where} is not a record", DAMAGED)
-        if value.pop(CHECK, None) != checksum(value):
-            raise TtftError(f"{where} is damaged: its content has not the checksum that it states", DAMAGED)
-        values.append(value)
-    return values
+    return read_bytes(path, 1 << 40).split(b"\n")[:-1]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All whole records of a JSON-lines file, without their checksums; [] if there is no file. Raises as
+    `parse_line`."""
+    return [parse_line(line, f"{path}:{number}") for number, line in enumerate(whole_lines(path), 1)]
 
 
 def read_records(path: Path, kind: type[T], key: Callable[[T], str] | None = None) -> list[T]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-import yaml
+from small import write_config, write_lines
+
+from ttft.run_dir import sealed, sha256_text, write_json
 
 CONFIG = {
     "strategy": "sift", "model": "toy-lm", "n": 20, "k": 200, "lambda_": 0.01, "alpha": None, "method": "lora",
@@ -23,7 +24,8 @@ START = {
 def prompt(name: str, base: float, tuned: float, size: int = 100, **changes) -> dict:
     """One Result as JSON: scored at steps 0, 1 and 20, half of the change after the first step."""
     return {
-        "prompt_id": name, "subset": "code", "text_sha256": f"sha-{name}", "model": "toy-lm", "adapter": {"rank": 64},
+        "prompt_id": name, "subset": "code", "text_sha256": sha256_text(name), "model": "toy-lm",
+        "adapter": {"rank": 64},
         "ids": [1, 2], "sigma": [1.0, 0.6, 0.5], "steps": [0, 1, 20], "nats": [base, (base + tuned) / 2, tuned],
         "bytes": size, "tokens": size // 4, "kept": "tuned", "losses": [2.0],
         "seconds": {"embed": 0.1, "search": 0.2, "select": 0.3, "train": 2.0, "evaluate": 1.0},
@@ -44,11 +46,11 @@ def write_run(tmp_path):
     def write(name: str, results: list[dict], /, **config) -> Path:
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
-        (folder / "results.jsonl").write_text("".join(json.dumps(p) + "\n" for p in results))
+        write_lines(folder / "results.jsonl", results)
         chosen = [selection(p["prompt_id"], 0.999 if i == 0 else 0.8) for i, p in enumerate(results)]
-        (folder / "selections.jsonl").write_text("".join(json.dumps(s) + "\n" for s in chosen))
-        (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"out": name} | config, sort_keys=False))
-        (folder / "provenance.json").write_text(json.dumps({"starts": [START]}))
+        write_lines(folder / "selections.jsonl", chosen)
+        write_config(folder, CONFIG | {"out": name} | config)
+        write_json(folder / "provenance.json", sealed({"starts": [START]}))
         return folder
 
     return write

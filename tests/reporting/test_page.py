@@ -1,4 +1,3 @@
-import math
 import re
 from html.parser import HTMLParser
 
@@ -72,8 +71,8 @@ def test_a_page_is_deterministic(write_run, fake):
 
 def test_degenerate_runs_still_make_a_page(write_run, fake):
     single = fake("a", 100, 100, steps=[0], nats=[100.0], sigma=[], seconds={}, subset="", kept="base")
-    diverged = [fake("a", 100, math.inf), fake("b", 100, math.nan)]
-    for name, prompts in (("single", [single]), ("diverged", diverged)):
+    nothing = [fake("a", 0, 0), fake("b", 0, 10)]  # of a base of 0 nats there is no percentage
+    for name, prompts in (("single", [single]), ("nothing", nothing)):
         folder = write_run(name, prompts)
         (folder / "selections.jsonl").unlink()
         (folder / "provenance.json").unlink()

@@ -50,7 +50,7 @@ def test_whole_and_suffix_and_models_are_never_mixed(write_run, fake):
 
 def test_only_common_prompts_count(write_run, fake):
     one = write_run("one", [fake("b", 10, 9), fake("a", 10, 9), fake("c", 10, 9), fake("d", 10, 9)])
-    other_text = fake("c", 10, 9, text_sha256="another")
+    other_text = fake("c", 10, 9, text_sha256="0" * 64)
     two = write_run("two", [fake("a", 10, 8), other_text, fake("b", 10, 8), fake("d", 10, 9, size=50)])
     (group,) = read_groups([one, two])
     assert [key[0] for key in group.prompts] == ["a", "b"]
@@ -80,12 +80,20 @@ def test_missing_or_empty_run(write_run, fake, tmp_path):
     [
         ({"nats": [1.0]}, "steps and nats differ"),
         ({"steps": [1, 2, 3]}, "steps must rise from 0"),
-        ({"bytes": 0}, "bytes must be above 0"),
-        ({"bytes": "many"}, "damaged"),
-        ({"kept": "both"}, "kept is 'both'"),
-        ({"nats": [1.0, None, 2.0]}, "nats must be numbers"),
-        ({"unknown": 1}, "not a Result record"),
-        ({"prompt_id": "a"}, "repeats prompt 'a' of line 1"),
+        ({"steps": [], "nats": []}, "has not failed needs a score"),
+        ({"bytes": 0}, "bytes: Input should be greater than 0"),
+        ({"bytes": "many"}, "bytes: Input should be a valid integer"),
+        ({"tokens": True}, "tokens: Input should be a valid integer"),
+        ({"kept": "both"}, "kept: Input should be 'tuned' or 'base'"),
+        ({"nats": [1.0, None, 2.0]}, r"nats.1: Input should be a valid number"),
+        ({"nats": [1.0, -1.0, 2.0]}, r"nats.1: Input should be greater than or equal to 0"),
+        ({"nats": [1.0, 1e300, 2.0]}, r"nats.1: Input should be less than"),
+        ({"ids": [1, -2]}, r"ids.1: Input should be greater than or equal to 0"),
+        ({"text_sha256": "abc"}, "text_sha256: String should match"),
+        ({"guard": {"scale": 0.5}}, "guard needs scale, known, tuned_nats"),
+        ({"guard": {"scale": 2, "known": {}, "tuned_nats": 1.0}}, r"guard.scale: Input should be less than"),
+        ({"unknown": 1}, "unknown: Unexpected keyword"),
+        ({"prompt_id": "a"}, "repeats 'a' of line 1"),
     ],
 )
 def test_damaged_lines_are_named(write_run, fake, change, message):
@@ -106,14 +114,61 @@ def test_a_line_that_is_not_json_is_named_and_a_cut_one_ignored(write_run, fake)
         read_run(folder)
 
 
-def test_config_is_needed_and_provenance_is_not(write_run, fake):
-    folder = write_run("one", [fake("a", 10, 9)])
-    (folder / "provenance.json").unlink()
-    assert read_run(folder).provenance == {"starts": []}
-    (folder / "provenance.json").write_text("[")
-    with pytest.raises(TtftError, match=r"provenance.json is not JSON"):
+@pytest.mark.parametrize("name", ["results.jsonl", "selections.jsonl"])
+def test_a_changed_number_a_doubled_line_and_lines_of_before_are_noticed(write_run, fake, name):
+    folder = write_run("one", [fake("a", 1234, 900), fake("b", 1234, 900)])
+    path = folder / name
+    good = path.read_text()
+    path.write_text(good.replace("1234", "1244", 1) if name == "results.jsonl" else good.replace("0.999", "0.998", 1))
+    with pytest.raises(TtftError, match=rf"{name}:1 is damaged: its content does not match its checksum"):
         read_run(folder)
-    (folder / "provenance.json").unlink()
-    (folder / "config.yaml").unlink()
+    path.write_text(good + good.splitlines(True)[0])
+    with pytest.raises(TtftError, match=rf"{name}:3 repeats 'a' of line 1"):
+        read_run(folder)
+    path.write_text("".join(json.dumps(line) + "\n" for line in read_lines_of(good)))
+    with pytest.raises(TtftError, match=rf"{name}:1 has no checksum, so .* an earlier version of ttft") as error:
+        read_run(folder)
+    assert "new --out" in error.value.hint
+
+
+def read_lines_of(text: str) -> list[dict]:
+    return [{key: value for key, value in json.loads(line).items() if key != "check"} for line in text.splitlines()]
+
+
+def test_results_and_selections_must_agree(write_run, fake):
+    folder = write_run("one", [fake("a", 10, 9, ids=[1, 3])])
+    with pytest.raises(TtftError, match=r"results.jsonl: the texts of 'a' are not those in selections.jsonl"):
+        read_run(folder)
+
+
+def test_config_is_needed_and_sealed(write_run, fake):
+    folder = write_run("one", [fake("a", 10, 9)])
+    path = folder / "config.yaml"
+    good = path.read_text()
+    path.write_text(good.replace("n: 20", "n: 21"))
+    with pytest.raises(TtftError, match=r"config.yaml is damaged: its hash does not match"):
+        read_run(folder)
+    path.write_text("\n".join(line for line in good.splitlines() if not line.startswith("sha256")))
+    with pytest.raises(TtftError, match=r"config.yaml has no hash, so it was written by an earlier version"):
+        read_run(folder)
+    path.write_text("- 1\n")
+    with pytest.raises(TtftError, match=r"config.yaml is not a mapping"):
+        read_run(folder)
+    path.unlink()
     with pytest.raises(MissingArtifact, match=r"config\.yaml is missing"):
         read_run(folder)
+
+
+def test_provenance_may_be_missing_and_not_damaged(write_run, fake):
+    folder = write_run("one", [fake("a", 10, 9)])
+    path = folder / "provenance.json"
+    good = path.read_text()
+    path.unlink()
+    assert read_run(folder).provenance == {"starts": []}
+    for text, words in (
+        ("[", "is not JSON"),
+        (good.replace("abc123", "abc124"), "is damaged: its hash does not match"),
+    ):
+        path.write_text(text)
+        with pytest.raises(TtftError, match=rf"provenance.json {words}"):
+            read_run(folder)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from ttft.errors import TtftError
 from ttft.reporting.groups import read_groups
 from ttft.reporting.summary import checkpoints, summarize
 
@@ -91,11 +92,23 @@ def test_leak_is_said_for_whole_and_denied_for_suffix(write_run, fake):
     assert any("no leak" in note for note in suffix)
 
 
-def test_diverged_training_is_shown_not_hidden(write_run, fake):
-    s = summary_of(write_run("one", [fake("a", 100, 90), fake("b", 100, math.nan)]))
-    assert math.isnan(s.rows[1].percent) and s.to_json()["rows"][1]["percent"] is None
-    assert any("not finite" in note for note in s.notes)
-    assert s.worst["SIFT"][0]["id"] == "b"
+def test_prompts_without_a_base_score_are_left_out_and_told(write_run, fake):
+    broken = fake("b", 0, 0, steps=[], nats=[], kept="base", failed="the base score is not a number")
+    one = write_run("one", [fake("a", 100, 90), broken, fake("c", 100, 80)])
+    s = summary_of(one)
+    assert s.prompts == 2 and s.rows[1].percent == pytest.approx(85) and s.rows[1].kept_base == 0
+    assert "SIFT: 1 prompt failed (no finite base score) and is left out." in s.notes
+    two = write_run("two", [fake("a", 100, 70), fake("b", 100, 60), fake("c", 100, 50)], strategy="nearest")
+    s = summary_of(one, two)
+    assert s.prompts == 2 and [round(row.percent, 6) for row in s.rows] == [100, 85, 60]
+    with pytest.raises(TtftError, match=r"no finite score: all 1 prompts failed \(the base score"):
+        summary_of(write_run("three", [broken]))
+
+
+def test_training_that_failed_counts_as_the_base(write_run, fake):
+    failed = fake("b", 100, 0, steps=[0, 1], nats=[100.0, 120.0], kept="base", failed="the loss of step 2 is nan")
+    s = summary_of(write_run("one", [fake("a", 100, 90), failed]))
+    assert s.rows[1].percent == pytest.approx(95) and s.rows[1].kept_base == 1
 
 
 def test_runs_without_selections_or_sigma(write_run, fake):

@@ -17,7 +17,7 @@ from typing import Any
 
 from ttft import runtime
 from ttft.distributed.cluster import ENDURING, Workers, each, first_answer, workers
-from ttft.errors import ConfigError
+from ttft.errors import ConfigError, CorpusError
 from ttft.progress import OnNote, OnProgress, Progress, ignore
 from ttft.records import Prompt, Result, Selection
 from ttft.run_dir import differences
@@ -77,10 +77,10 @@ class RayEvaluator:
     def host_facts(self) -> dict[str, Any]:
         return self._host | {"workers": len(self.workers)}
 
-    def check(self, prompts: Sequence[Prompt]) -> None:
+    def unusable(self, prompts: Sequence[Prompt]) -> dict[str, CorpusError]:
         import ray
 
-        ray.get(self.workers[0].check.remote(list(prompts)))
+        return ray.get(self.workers[0].unusable.remote(list(prompts)))
 
     def spread_budget(self, prompts: Sequence[Prompt], steps: int, on_progress: OnProgress = ignore) -> int:
         """Runs on one worker, since selection is a small part of the work."""
@@ -125,8 +125,8 @@ class Worker:
         """The resolved settings, the number of prompts trained at the same time, and facts about the machine."""
         return self.evaluator.facts(), self.evaluator.learner.slots, self.evaluator.host_facts()
 
-    def check(self, prompts: list[Prompt]) -> None:
-        self.evaluator.check(prompts)
+    def unusable(self, prompts: list[Prompt]) -> dict[str, CorpusError]:
+        return self.evaluator.unusable(prompts)
 
     def spread_budget(self, prompts: list[Prompt], steps: int) -> tuple[dict[str, Selection], int]:
         given = self.evaluator.spread_budget(prompts, steps)

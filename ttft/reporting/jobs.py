@@ -14,7 +14,7 @@ from pathlib import Path
 from ttft import run_dir
 from ttft.errors import TtftError
 from ttft.jobs import Job
-from ttft.reporting.runs import PLACES, Run, read_config, read_run
+from ttft.reporting.runs import PLACES, Run, read_run
 
 
 def read_runs(folders: list[Path]) -> list[Run]:
@@ -29,7 +29,7 @@ def _parts(folder: Path) -> list[Path]:
     if (folder / run_dir.RESULTS).exists():
         return [folder]
     inside = sorted(path.parent for path in folder.glob(f"*/{run_dir.RESULTS}") if path.stat().st_size)
-    return inside if inside and all(read_config(p).get("job") for p in inside) else [folder]
+    return inside if inside and all(run_dir.read_config(p).get("job") for p in inside) else [folder]
 
 
 def join(runs: list[Run]) -> list[Run]:
@@ -56,6 +56,7 @@ def _joined(jobs: list[Run]) -> Run:
         config={key: value for key, value in jobs[0].config.items() if key not in PLACES},
         results=tuple(result for job in jobs for result in job.results),
         selections=tuple(selection for job in jobs for selection in job.selections),
+        unscored=tuple(result for job in jobs for result in job.unscored),
         provenance={"starts": starts},
         warnings=tuple(_warnings(jobs)),
     )
@@ -79,7 +80,7 @@ def _check_one_partition(jobs: list[Run]) -> None:
             )
     seen: dict[str, Run] = {}
     for job in jobs:
-        for result in job.results:
+        for result in (*job.results, *job.unscored):
             first = seen.setdefault(result.prompt_id, job)
             if first is not job:
                 raise TtftError(
@@ -97,7 +98,7 @@ def _warnings(jobs: list[Run]) -> list[str]:
     if absent:
         names, verb = ", ".join(f"{number}/{total}" for number in absent), " are" if len(absent) > 1 else " is"
         lines.append(f"WARNING: {len(absent)} of {total} jobs{verb} missing ({names}), and so are their prompts.")
-    counts = [len(job.results) for job in jobs]
+    counts = [len(job.results) + len(job.unscored) for job in jobs]
     for place, job in enumerate(jobs):
         least = max(max(counts) - 1, *counts[place:])
         if counts[place] < least:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.progress import OnNote, ignore
 from ttft.reporting.jobs import read_runs
+from ttft.reporting.notes import unscored_prompts
 from ttft.reporting.runs import Run, in_context
 from ttft.reporting.statistics import bootstrap_interval, percent_of_base
 
@@ -45,6 +46,8 @@ def read_comparable(folders: list[Path], on_note: OnNote = ignore) -> list[Run]:
     for run in runs:
         for warning in run.warnings:
             on_note(f"{run.folder}: {warning}")
+        if unscored := unscored_prompts(run):
+            on_note(f"{run.folder}: {unscored}")
         _check_all_steps_of_sift(run)
     _check_same(runs)
     for run in runs:

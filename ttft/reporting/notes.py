@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from ttft.progress import counted
 from ttft.reporting.groups import Group
 from ttft.reporting.numbers import Row
-from ttft.reporting.runs import in_context
+from ttft.reporting.runs import Run, in_context
 from ttft.reporting.statistics import RESAMPLES
 
 FEW_PROMPTS = 30
@@ -21,8 +22,8 @@ LEAK = {
 }
 
 
-def notes(group: Group, rows: list[Row], gaps: dict[str, float], broken: dict[str, int]) -> list[str]:
-    """The notes of one group. By run, gaps: relative difference of its base; broken: prompts with nats not finite."""
+def notes(group: Group, rows: list[Row], gaps: dict[str, float]) -> list[str]:
+    """The notes of one group. gaps: by run, the relative difference of its base."""
     runs = [row for row in rows if not row.is_base]
     lines = [
         f"base: {group.model} before any step, on the same prompts.",
@@ -32,6 +33,7 @@ def notes(group: Group, rows: list[Row], gaps: dict[str, float], broken: dict[st
         _near_duplicates(runs),
     ]
     lines += [f"{run.label}: {warning}" for run in group.runs for warning in run.warnings]
+    lines += [f"{run.label}: {unscored}" for run in group.runs if (unscored := unscored_prompts(run))]
     if group.seen > len(group.prompts):
         lines.append(f"{group.seen - len(group.prompts)} of {group.seen} prompts left out: not in every run.")
     for label, gap in gaps.items():
@@ -50,12 +52,14 @@ def notes(group: Group, rows: list[Row], gaps: dict[str, float], broken: dict[st
                 f"{row.label}: the base model answers {row.kept_base} of {row.prompts} prompts "
                 "(no step was taken, or a guard kept it; the numbers by step know no guard)."
             )
-    lines += [guarded for row in runs if (guarded := _guard(row))]
-    lines += [
-        f"{label}: nats that are not finite (training diverged) on {n} of {len(group.prompts)} prompts."
-        for label, n in broken.items()
-    ]
-    return lines
+    return lines + [guarded for row in runs if (guarded := _guard(row))]
+
+
+def unscored_prompts(run: Run) -> str:
+    """A note on prompts whose base score was not finite; "" if there are none."""
+    count = len(run.unscored)
+    verb = "is" if count == 1 else "are"
+    return f"{counted(count, 'prompt')} failed (no finite base score) and {verb} left out." if count else ""
 
 
 def _guard(row: Row) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ttft import run_dir, state
+from ttft import run_dir
 from ttft.errors import MissingArtifact, TtftError
 from ttft.records import Result, Selection
 
@@ -19,7 +19,8 @@ Key = tuple[str, str, int]
 class Run:
     """A run read from its folder, or from the folders of its jobs.
 
-    results, selections  in the order of the files
+    results, selections  in the order of the files; results only of prompts that were scored
+    unscored             results of prompts that failed already under the base model, which no number can include
     warnings             about jobs that are missing or not finished
     """
 
@@ -30,6 +31,7 @@ class Run:
     selections: tuple[Selection, ...]
     provenance: dict
     warnings: tuple[str, ...] = ()
+    unscored: tuple[Result, ...] = ()
 
     @property
     def score(self) -> str:
@@ -47,41 +49,25 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Read one run folder.
 
-    Raises MissingArtifact if there is no such folder or it has no results, TtftError naming file and line for a damaged
-    result. An incomplete last line is ignored.
+    Raises MissingArtifact if there is no such folder or it has no results, TtftError naming the file, and the line, for
+    anything damaged. An incomplete last line is ignored, and so is missing provenance.
     """
-    if not (folder / run_dir.RESULTS).exists():
-        raise _not_a_run(folder)
-    results = tuple(state.read_records(folder / run_dir.RESULTS, Result))
+    if not os.path.lexists(folder / run_dir.RESULTS):
+        raise not_a_run(folder)
+    results, selections = run_dir.read_run(folder)
     if not results:
         raise MissingArtifact(f"{folder} has no results yet", f"resume it: ttft finetune-eval --out {folder} ...")
-    for number, result in enumerate(results, 1):
-        _check(result, f"{folder / run_dir.RESULTS}:{number}")
-    config = read_config(folder)
-    _check_unique(results, folder)
-    selections = tuple(state.read_records(folder / run_dir.SELECTIONS, Selection))
-    return Run(folder, plain_label(config, folder), config, results, selections, _provenance(folder))
-
-
-def read_config(folder: Path) -> dict:
-    """The configuration of the run in a folder.
-
-    Raises MissingArtifact if there is none, TtftError for a file that is not a YAML mapping.
-    """
-    import yaml
-
-    path = folder / run_dir.CONFIG
-    if not path.exists():
-        raise MissingArtifact(
-            f"{path} is missing, so the configuration of the run is unknown", "restore the file from a backup"
+    scored, unscored = (tuple(r for r in results if r.scored is wanted) for wanted in (True, False))
+    if not scored:
+        raise TtftError(
+            f"{folder} has no finite score: all {len(unscored)} prompts failed ({unscored[0].failed})",
+            "run it again with another model or --dtype float32, and a new --out",
         )
-    try:
-        value = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TtftError(f"{path} is not valid YAML: {error}", "the file was edited by hand or is damaged") from None
-    if not isinstance(value, dict):
-        raise TtftError(f"{path}: the root must be a mapping (key: value)", "the file was edited by hand or is damaged")
-    return {str(key): item for key, item in value.items()}
+    config = run_dir.read_config(folder)
+    there = os.path.lexists(folder / run_dir.PROVENANCE)
+    provenance = {"starts": run_dir.read_provenance(folder) if there else []}
+    label = plain_label(config, folder)
+    return Run(folder, label, config, scored, tuple(selections), provenance, unscored=unscored)
 
 
 # ---- labels --------------------------------------------------------------------------------------------------------
@@ -111,7 +97,8 @@ def in_context(config: dict) -> bool:
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
-def _not_a_run(folder: Path) -> MissingArtifact:
+def not_a_run(folder: Path) -> MissingArtifact:
+    """The error for a folder without results: what is there instead."""
     make = f"create it: ttft finetune-eval --out {folder} ..."
     if not folder.exists():
         beside = _runs_in(folder.parent)
@@ -124,44 +111,3 @@ def _not_a_run(folder: Path) -> MissingArtifact:
 def _runs_in(folder: Path) -> str:
     found = sorted(str(p.parent) for p in folder.glob(f"*/{run_dir.RESULTS}")) if folder.is_dir() else []
     return " ".join(found[:6])
-
-
-def _check(result: Result, where: str) -> None:
-    """Check what the report relies on: a base score first, as many nats as steps, at least one byte, a known `kept`."""
-    try:
-        faults = {
-            "steps and nats differ in length": len(result.steps) != len(result.nats),
-            "steps must rise from 0": list(result.steps) != sorted({0, *result.steps}),
-            "bytes must be above 0": not result.bytes > 0,
-            "nats must be numbers": not all(isinstance(x, (int, float)) for x in result.nats),
-            f"kept is {result.kept!r}, not 'tuned' or 'base'": result.kept not in ("tuned", "base"),
-        }
-    except TypeError as error:
-        faults = {str(error): True}
-    found = [text for text, wrong in faults.items() if wrong]
-    if found:
-        raise TtftError(f"{where} is damaged: {'; '.join(found)}", "delete the line and run finetune-eval again")
-
-
-def _check_unique(results: tuple[Result, ...], folder: Path) -> None:
-    seen: dict[str, int] = {}
-    for number, result in enumerate(results, 1):
-        first = seen.setdefault(result.prompt_id, number)
-        if first != number:
-            path = folder / run_dir.RESULTS
-            raise TtftError(
-                f"{path}:{number} repeats prompt {result.prompt_id!r} of line {first}", "delete one of the two lines"
-            )
-
-
-def _provenance(folder: Path) -> dict:
-    path = folder / run_dir.PROVENANCE
-    if not path.exists():
-        return {"starts": []}
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise TtftError(f"{path} is not JSON: {error}", "delete the file to report without it") from None
-    if not isinstance(value, dict) or not isinstance(value.get("starts"), list):
-        raise TtftError(f'{path}: expected {{"starts": [...]}}', "delete the file to report without it")
-    return value

@@ -62,7 +62,7 @@ def summarize(group: Group) -> Summary:
         sigmas={label: sigma for label, m in by_label.items() if (sigma := mean_sigma(m.results))},
         best={label: best for label, (best, _) in extremes.items()},
         worst={label: worst for label, (_, worst) in extremes.items()},
-        notes=notes(group, rows, base_gaps(measured), broken(measured)),
+        notes=notes(group, rows, base_gaps(measured)),
         config=shared,
         own_config=own,
         starts={label: m.run.provenance["starts"] for label, m in by_label.items()},
@@ -98,12 +98,6 @@ def _gap(one: np.ndarray, other: np.ndarray) -> float:
 def base_gaps(measured: list[Measured]) -> dict[str, float]:
     """Runs with their own base: its largest relative difference, over prompts, from the first run's."""
     return {m.run.label: _gap(measured[0].base, m.base) for m in measured if m.own_base}
-
-
-def broken(measured: list[Measured]) -> dict[str, int]:
-    """By label, the number of prompts whose final nats are not finite (training diverged)."""
-    counts = {m.run.label: int(np.sum(~np.isfinite(m.final))) for m in measured}
-    return {label: count for label, count in counts.items() if count}
 
 
 # ---- main table ----------------------------------------------------------------------------------------------------

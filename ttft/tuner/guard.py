@@ -89,5 +89,6 @@ class Verdict:
     known: dict[float, float]
     answer: Score
 
-    def to_json(self) -> dict:
-        return {"scale": self.scale, "known": {str(scale): round(nats, 4) for scale, nats in self.known.items()}}
+    def known_finite(self) -> dict[str, float | None]:
+        """The nats of the known text by scale, rounded, for the result record; None where they are not finite."""
+        return {str(scale): round(nats, 4) if math.isfinite(nats) else None for scale, nats in self.known.items()}

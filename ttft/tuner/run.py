@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,11 +27,13 @@ from ttft.run_dir import (
     make_folder,
     missing,
     provenance,
+    read_run,
     record_provenance,
     sha256_text,
 )
-from ttft.state import read_records
 from ttft.tuner.scoring import StepCount, recorded_selection
+
+SHOWN = 5  # skipped prompts that a note names
 
 
 class Evaluates(Protocol):
@@ -41,7 +43,7 @@ class Evaluates(Protocol):
 
     def host_facts(self) -> dict[str, Any]: ...
 
-    def check(self, prompts: Sequence[Prompt]) -> None: ...
+    def unusable(self, prompts: Sequence[Prompt]) -> Mapping[str, CorpusError]: ...
 
     def spread_budget(self, prompts: Sequence[Prompt], steps: int, on_progress: OnProgress = ignore) -> int: ...
 
@@ -93,10 +95,11 @@ def evaluate_into(
     """
     started, folder = time.perf_counter(), plan.folder
     with locked(folder):
-        known = {r.prompt_id: r for r in read_records(folder / RESULTS, Result)}
+        results, selections = read_run(folder)
+        known = {r.prompt_id: r for r in results}
         _check_texts(plan.prompts, known, folder)
         with open_evaluator() as evaluator:
-            evaluator.check(plan.prompts)
+            plan = _usable(plan, evaluator, on_note)
             identity = plan.identity(evaluator.facts())
             claim_run(folder, identity)
             if plan.adapters is not None:
@@ -109,9 +112,25 @@ def evaluate_into(
                     on_note(f"resuming: {len(known)} of {counted(len(plan.prompts), 'prompt')} done")
                 record_provenance(folder, provenance(plan.seed, evaluator.host_facts()))
                 _spread(plan, evaluator, on_progress, on_note)
-                _write(plan, evaluator, [p for p in plan.prompts if p.id in todo], known, on_progress, on_note)
+                before = {s.prompt_id: s for s in selections}
+                _write(plan, evaluator, [p for p in plan.prompts if p.id in todo], known, before, on_progress, on_note)
                 finish_provenance(folder, time.perf_counter() - started, len(todo))
     return RunAccount(known, len(todo), time.perf_counter() - started)
+
+
+def _usable(plan: RunPlan, evaluator: Evaluates, on_note: OnNote) -> RunPlan:
+    """The plan without the prompts that cannot be scored. Raises CorpusError if none of its own is left."""
+    reasons = evaluator.unusable(plan.everyone or plan.prompts)
+    own = [prompt for prompt in plan.prompts if prompt.id in reasons]
+    if not own:
+        left = plan.prompts
+    elif not (left := [prompt for prompt in plan.prompts if prompt.id not in reasons]):
+        raise reasons[own[0].id]
+    else:
+        shown = ", ".join(prompt.id for prompt in own[:SHOWN]) + ", ..." * (len(own) > SHOWN)
+        on_note(f"{counted(len(own), 'prompt')} skipped, too short to be scored: {shown}")
+    everyone = [prompt for prompt in plan.everyone if prompt.id not in reasons]
+    return replace(plan, prompts=left, everyone=everyone)
 
 
 def _spread(plan: RunPlan, evaluator: Evaluates, on_progress: OnProgress, on_note: OnNote) -> None:
@@ -123,13 +142,13 @@ def _spread(plan: RunPlan, evaluator: Evaluates, on_progress: OnProgress, on_not
 
 
 def _write(
-    plan: RunPlan, evaluator: Evaluates, prompts: list[Prompt], known: dict[str, Result], on_progress: OnProgress,
-    on_note: OnNote,
+    plan: RunPlan, evaluator: Evaluates, prompts: list[Prompt], known: dict[str, Result],
+    before: Mapping[str, Selection], on_progress: OnProgress, on_note: OnNote,
 ) -> None:  # fmt: skip
-    """Score these prompts; each result is written, and added to `known`, as soon as it is there."""
+    """Score these prompts; each result is written, and added to `known`, as soon as it is there. `before`: selections
+    that are recorded already."""
     folder = plan.folder
     with JsonLines(folder / SELECTIONS) as selections, JsonLines(folder / RESULTS) as results:
-        before = {s.prompt_id: s for s in read_records(folder / SELECTIONS, Selection)}
 
         def record(selection: Selection) -> None:
             if not recorded_selection(before, selection):
@@ -138,7 +157,8 @@ def _write(
         counter = StepCount(len(prompts), plan.n, plan.trains, on_progress)
         for result in evaluator.results(prompts, on_selection=record, counter=counter):
             if result.failed:
-                on_note(f"prompt {result.prompt_id} failed, so the base model answers: {result.failed}")
+                why = "" if result.scored else " and is left out of the numbers"
+                on_note(f"prompt {result.prompt_id} failed, so the base model answers{why}: {result.failed}")
             results.append(result.to_json())
             known[result.prompt_id] = result
             counter.end(result.prompt_id, result.steps_taken, bpb_so_far(known.values()))
@@ -165,8 +185,11 @@ def _check_texts(prompts: Sequence[Prompt], known: Mapping[str, Result], folder:
 
 
 def bpb_so_far(results: Iterable[Result]) -> str:
-    """Base and final bits per byte over these prompts, as text."""
-    everything = list(results)
+    """Base and final bits per byte over those of these prompts that were scored, as text."""
+    everything = [result for result in results if result.scored]
+    if not everything:
+        return "no prompt with a finite score"
     size = math.log(2) * sum(r.bytes for r in everything)
     base, final = sum(r.base_nats for r in everything), sum(r.final_nats for r in everything)
-    return f"BPB {base / size:.4f} -> {final / size:.4f} ({100 * final / base:.1f}% of base)"
+    of_base = f" ({100 * final / base:.1f}% of base)" if base else ""
+    return f"BPB {base / size:.4f} -> {final / size:.4f}{of_base}"

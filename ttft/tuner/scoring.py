@@ -17,7 +17,7 @@ from ttft.finetuning.engine import GoOn, Trace
 from ttft.finetuning.export import adapter_folder, save_adapter
 from ttft.finetuning.lora import LoraLearner
 from ttft.progress import OnProgress, Progress, ignore
-from ttft.records import Prompt, Result, Selection
+from ttft.records import GuardRecord, Prompt, Result, Selection
 from ttft.run_dir import sha256_text
 from ttft.runtime import Timer
 from ttft.selection.budget import spread
@@ -69,13 +69,17 @@ def target(prompt: Prompt, tokenizer: Any, scoring: Scoring) -> Target:
 def target_of_parts(prompt: Prompt, prefix: str, scored: str, query: str, tokenizer: Any) -> Target:
     if not query.strip() or not scored:
         raise CorpusError(f"prompt {prompt.id} is too short to be cut into a prefix and a suffix", "use --score whole")
-    return Target(prompt, query, prefix, encode(tokenizer, scored, prefix))
+    encoded = encode(tokenizer, scored, prefix)
+    if encoded.start == len(encoded.ids):
+        raise CorpusError(f"prompt {prompt.id} has no token to score: the tokenizer drops all of it")
+    return Target(prompt, query, prefix, encoded)
 
 
 def failure(trace: Trace) -> str:
     """Why the base model answers a prompt; "" if its losses and scores are finite."""
-    if not trace.failed and not all(math.isfinite(score.nats) for score in trace.scores.values()):
-        return f"the score after step {max(trace.scores)} is not a number"
+    wrong = [step for step, score in sorted(trace.scores.items()) if not math.isfinite(score.nats)]
+    if wrong and (wrong[0] == 0 or not trace.failed):
+        return f"the score after step {wrong[0]} is not a number" if wrong[0] else "the base score is not a number"
     return trace.failed
 
 
@@ -143,10 +147,15 @@ class Evaluator:
     def host_facts(self) -> dict[str, Any]:
         return runtime.host_facts(self.selector.embedder.device)
 
-    def check(self, prompts: Sequence[Prompt]) -> None:
-        """Raises CorpusError for a prompt that cannot be scored. Called before any work is done."""
+    def unusable(self, prompts: Sequence[Prompt]) -> dict[str, CorpusError]:
+        """The prompts that cannot be scored, by id, and why. Called before any work is done."""
+        found = {}
         for prompt in prompts:
-            target(prompt, self.learner.tokenizer, self.scoring)
+            try:
+                target(prompt, self.learner.tokenizer, self.scoring)
+            except CorpusError as error:
+                found[prompt.id] = error
+        return found
 
     def spread_budget(self, prompts: Sequence[Prompt], steps: int, on_progress: OnProgress = ignore) -> int:
         """Select texts for all prompts, then cut each selection to its share of the total budget (`planned`). Returns
@@ -232,9 +241,10 @@ class Evaluator:
 
     def _result(self, prompt: Prompt, selection: Selection, trace: Trace, verdict: Verdict | None) -> Result:
         steps = [s for s in sorted(trace.scores) if math.isfinite(trace.scores[s].nats)]
-        failed, nats, guard = failure(trace), [trace.scores[s].nats for s in steps], {}
+        steps = steps if 0 in steps else []  # without a base there is nothing to compare
+        failed, nats, guard = failure(trace), [trace.scores[s].nats for s in steps], GuardRecord()
         if verdict is not None:
-            guard = verdict.to_json() | {"tuned_nats": nats[-1]}
+            guard = GuardRecord(scale=verdict.scale, known=verdict.known_finite(), tuned_nats=nats[-1])
             nats[-1] = verdict.answer.nats if verdict.scale else nats[-1]  # scale 0: the curve shows the full update
         tuned = max(trace.scores) > 0 and not failed and (verdict is None or verdict.scale > 0)
         return Result(

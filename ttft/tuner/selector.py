@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ttft import defaults
 from ttft.corpus.pieces import Text, pieces
 from ttft.defaults import Lambda
 from ttft.embedding import Embedder, canonical_name, load_embedder
 from ttft.errors import ConfigError, MissingArtifact
-from ttft.records import Document, Selection
+from ttft.records import Document, Selection, StoppedBecause
 from ttft.retriever import Retriever
 from ttft.run_dir import sha256_text
 from ttft.runtime import Timer, one_blas_thread
@@ -144,7 +144,7 @@ class Selector:
             scores=[round(float(s), 8) for s in choice.scores],
             cosines=[round(float(c), 6) for c in choice.cosines],
             sigma=[round(float(s), 8) for s in choice.sigma],
-            stopped_because=choice.stopped_because,
+            stopped_because=cast(StoppedBecause, choice.stopped_because),
             seconds={k: round(v, 6) for k, v in (timer.seconds | choice.seconds).items()},
             pool=pool,
         )
