@@ -91,6 +91,16 @@ def spoilt(embedder, word: str, value: float):
     return dataclasses.replace(embedder, model=model)
 
 
+def source_of(rows: int):
+    """What a manifest says of a corpus from which so many pieces have been kept so far."""
+    from ttft.vector_index.manifest import CorpusFacts, Source
+
+    corpus = CorpusFacts(
+        "**/*", None, 2**20, None, 1200, 0, 8192, "c.jsonl", "train", True, "meta.pile_set_name", ["Ä"], "text", "f" * 8
+    )
+    return Source(corpus, rows=rows)
+
+
 def ttft(*arguments: object) -> int:
     """Run a command in this process, as the shell would; returns the exit code."""
     from ttft.cli import main

@@ -9,7 +9,6 @@ defaults.
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from ttft.errors import ConfigError, MissingArtifact, TtftError, install_hint
 from ttft.progress import counted
 from ttft.run_dir import sha256_file
 from ttft.runtime import quiet_loading
+from ttft.state import DAMAGED, read_json, record
 
 TOKENISED_AT_ONCE = 256  # texts; a call of the fast tokenizer may use all cores, and takes far more memory than the ids
 UNIT = 1e-3  # how far from 1 the length of a vector may be
@@ -131,14 +131,14 @@ def sentence_transformers_settings(folder: Path) -> dict:
     modules = folder / "modules.json"
     if not modules.exists():
         return {}
-    kinds = {m["type"].rsplit(".", 1)[-1]: m["path"] for m in json.loads(modules.read_text())}
+    kinds = {m.type.rsplit(".", 1)[-1]: m.path for m in record(list[_Module], read_json(modules), str(modules))}
     foreign = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
     if foreign:
         raise ConfigError(
             f"{folder} has layers that ttft does not support: {', '.join(foreign)}", "choose another embedder"
         )
     settings: dict[str, Any] = {}
-    pooling = json.loads((folder / kinds["Pooling"] / "config.json").read_text()) if "Pooling" in kinds else {}
+    pooling = _mapping(folder / kinds["Pooling"] / "config.json") if "Pooling" in kinds else {}
     chosen = sorted(k for k, v in pooling.items() if k.startswith("pooling_mode_") and v is True)
     names = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if chosen:
@@ -149,8 +149,26 @@ def sentence_transformers_settings(folder: Path) -> dict:
         settings["pooling"] = names[chosen[0]]
     length = folder / "sentence_bert_config.json"
     if length.exists():
-        settings["max_tokens"] = json.loads(length.read_text()).get("max_seq_length")
+        most = _mapping(length).get("max_seq_length")
+        if most is not None and (type(most) is not int or most < 1):
+            raise MissingArtifact(f"{length}: max_seq_length is {most!r}", DAMAGED)
+        settings["max_tokens"] = most
     return settings
+
+
+@dataclass(frozen=True)
+class _Module:
+    """An entry of modules.json: the kind of a layer, and its folder."""
+
+    type: str
+    path: str
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise MissingArtifact(f"{path} is not a mapping", DAMAGED)
+    return value
 
 
 def load_embedder(
@@ -167,8 +185,10 @@ def load_embedder(
     """Load an encoder by name, hub id or folder. pooling and max_tokens default to what the checkpoint states, else to
     mean and 512.
 
-    tokenizer  checkpoint to load the tokenizer from, if the encoder comes without one
-    Raises MissingArtifact if it cannot be found or downloaded, ConfigError if it is not supported.
+    tokenizer          checkpoint to load the tokenizer from, if the encoder comes without one
+    trust_remote_code  run the Python code that a checkpoint brings; without it such a checkpoint is refused
+    Only safetensors weights are read. Raises MissingArtifact if it cannot be found or downloaded, ConfigError if it is
+    not supported.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -179,7 +199,8 @@ def load_embedder(
     try:
         options = {"revision": revision, "trust_remote_code": trust_remote_code}
         with quiet_loading():
-            words = AutoTokenizer.from_pretrained(tokenizer or path, **({} if tokenizer else options))
+            of_tokenizer = options | ({"revision": None} if tokenizer else {})
+            words = AutoTokenizer.from_pretrained(tokenizer or path, **of_tokenizer)
             model = AutoModel.from_pretrained(path, dtype=dtype or torch.float32, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         first = str(error).strip().split("\n")[0]

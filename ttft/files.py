@@ -18,8 +18,9 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from ttft.errors import DiskFull, MissingArtifact, TtftError
 
@@ -59,7 +60,7 @@ def writing(path: Path) -> Iterator[None]:
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open an ordinary file for reading, without ever waiting for one.
 
     Raises MissingArtifact where there is none, or something else than an ordinary file; TtftError where it may not be
@@ -104,23 +105,61 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     What is at `path` (a link, too) is replaced and never written to. Raises DiskFull, TtftError.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    part = _part(path)
     with writing(path):
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    done = False
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with writing(path):
+        handle = _create(part)
+        try:
+            with os.fdopen(handle, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(part, path)
-                sync_folder(path.parent)
-            done = True
-    finally:
-        if not done:
+            sync_folder(path.parent)
+        except BaseException:
             with contextlib.suppress(OSError):  # the error that is on its way says more
                 part.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `path` when the block ends, as `replacing` does for a file."""
+    part = _part(path)
+    with writing(path):
+        part.mkdir()
+        try:
+            yield part
+            sync_folder(part)
+            _remove(path)
+            part.rename(path)
+            sync_folder(path.parent)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+def scratch(path: Path) -> Path:
+    """A new empty file beside `path`, under a name like its own that `sweep` knows. Raises DiskFull, TtftError."""
+    part = _part(path)
+    with writing(path):
+        os.close(_create(part))
+    return part
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(8)}.part")
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, a file or a link, if there is one; what a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -150,7 +189,7 @@ def sweep(folder: Path) -> None:
         real_folder = entry.is_dir(follow_symlinks=False)
         if PART.fullmatch(entry.name) or SCRATCH.fullmatch(entry.name):
             with contextlib.suppress(OSError):
-                shutil.rmtree(entry.path) if real_folder else os.unlink(entry.path)
+                _remove(Path(entry.path))
         elif real_folder and SHARD.fullmatch(entry.name):
             sweep(Path(entry.path))
 

@@ -1,6 +1,7 @@
 """The names of all files of an index or a run, and how to write them so that they stay valid if the process is killed.
 
-Index folder: manifest.json, shard-00000/{documents.arrow, vectors.npy, index.faiss}, problems-0.jsonl, provenance.json
+Index folder: manifest.json, shard-00000/{documents.arrow, vectors.npy, index.faiss}, trained.faiss,
+              segment-00000.faiss, problems-00.jsonl, provenance.json
 Run folder:   results.jsonl, selections.jsonl, config.yaml, provenance.json
 
 JSON-lines files are append-only, one record per line with its checksum (state.py), fsynced; an incomplete last line is
@@ -31,6 +32,7 @@ MANIFEST = "manifest.json"
 DOCUMENTS = "documents.arrow"
 VECTORS = "vectors.npy"
 FAISS = "index.faiss"
+TRAINED = "trained.faiss"
 
 RESULTS = "results.jsonl"
 SELECTIONS = "selections.jsonl"
@@ -44,6 +46,10 @@ BLOCK = 1 << 16  # bytes
 
 def shard_name(number: int) -> str:
     return f"shard-{number:05d}"
+
+
+def segment_name(number: int) -> str:
+    return f"segment-{number:05d}.faiss"
 
 
 def make_folder(folder: Path) -> None:

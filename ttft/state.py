@@ -33,6 +33,7 @@ T = TypeVar("T")
 DAMAGED = "the file was changed by hand or damaged: restore it from a copy, or remove it"
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """For records: set as `__pydantic_config__` of the dataclass."""
+KEYS = {"missing": "is missing", "unexpected_keyword_argument": "unknown key"}
 DEEPEST = 64
 CHECK = "check"
 
@@ -65,8 +66,8 @@ def _complaint(invalid: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "value_error":
         return f"{place + ': ' if place else ''}{first['ctx']['error']}"
-    shown = "" if first["type"] in ("missing", "unexpected_keyword_argument") else f" (got {_short(first['input'])})"
-    return f"{place + ': ' if place else ''}{first['msg']}{shown}"
+    what = KEYS.get(first["type"]) or f"{first['msg']} (got {_short(first['input'])})"
+    return f"{place + ': ' if place else ''}{what}"
 
 
 def _short(value: Any) -> str:

@@ -108,7 +108,7 @@ def test_killed_builds_end_as_the_undisturbed_one(tmp_path, run_ttft, encoder_fo
     for wanted in (1, shards // 2, shards - 2):
         # once inside a shard (its .part folder exists), else just after one
         def happened(wanted=wanted):
-            parts = list(killed.glob("shard-*.part")) if killed.exists() else []
+            parts = list(killed.glob(".shard-*.part")) if killed.exists() else []
             return len(list(killed.glob("shard-?????"))) >= wanted and (bool(parts) or wanted == 1)
 
         kills += kill_when(start(arguments(corpus, killed, encoder_folder), tmp_path / "log"), happened)
@@ -122,7 +122,9 @@ def test_a_reader_may_open_what_is_complete(tmp_path, run_ttft, corpus_file, enc
     manifest = read_manifest(tmp_path / "i")
     whole = open_vector_index(tmp_path / "i")
     search = replace(manifest.search, segments=manifest.search.segments[:1])
-    write_manifest(tmp_path / "i", replace(manifest, complete=False, shards=manifest.shards[:2], search=search))
+    write_manifest(
+        tmp_path / "i", replace(manifest, complete=False, shards=manifest.shards[:2], rows=32, search=search)
+    )
     begun = open_vector_index(tmp_path / "i")
     assert begun.rows == 32
     query = whole.vectors([20])

@@ -7,13 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from small import embedder_facts
+from small import embedder_facts, source_of
 
 from ttft.errors import ConfigError, MissingArtifact, TtftError
 from ttft.run_dir import MANIFEST, sealed
 from ttft.vector_index.manifest import (
     SCHEMA,
-    CorpusFacts,
     FileFacts,
     Manifest,
     ProblemsFile,
@@ -40,15 +39,13 @@ def written(folder: Path) -> dict:
 
 
 def example(search: Search | None = None) -> Manifest:
-    corpus = CorpusFacts(
-        "**/*", None, 2**20, None, 1200, 0, 8192, "c.jsonl", "train", True, "meta.pile_set_name", ["Ä"], "text", "f" * 8
-    )
-    source = Source(corpus, 9, 1, 8, {"empty text": 1}, ProblemsFile("problems-00.jsonl", 7, "cc"), True)
+    listed = ProblemsFile("problems-00.jsonl", 7, "c" * 64)
+    source = Source(source_of(0).corpus, 9, 1, 8, {"empty text": 1}, listed, True)
     entry = ShardEntry(
-        "shard-00000", 8, {"documents.arrow": FileFacts(10, "aa"), "vectors.npy": FileFacts(20, "bb")}, 0
+        "shard-00000", 8, {"documents.arrow": FileFacts(10, "a" * 64), "vectors.npy": FileFacts(20, "b" * 64)}, 0
     )
-    search = search or Search("faiss", "IVF4,Flat", "IVF4,Flat", Segment("trained.faiss", 0, 0, 5, "dd"),
-                              [Segment("segment-00000.faiss", 1, 8, 6, "ee")])  # fmt: skip
+    search = search or Search("faiss", "IVF4,Flat", "IVF4,Flat", Segment("trained.faiss", 0, 0, 5, "d" * 64),
+                              [Segment("segment-00000.faiss", 1, 8, 6, "e" * 64)])  # fmt: skip
     return Manifest(embedder_facts(4), "float16", "count", None, search, [source], [entry], 8, True)
 
 
@@ -77,10 +74,10 @@ def test_the_file_keeps_its_form(tmp_path: Path) -> None:
     (source,) = value["sources"]
     assert list(source) == ["corpus", "read", "duplicates", "rows", "problems", "problems_file", "complete"]
     assert list(source["corpus"]) == [*sorted(source["corpus"].keys() - {"fingerprint"}), "fingerprint"]
-    assert source["problems_file"] == {"file": "problems-00.jsonl", "bytes": 7, "sha256": "cc"}
+    assert source["problems_file"] == {"file": "problems-00.jsonl", "bytes": 7, "sha256": "c" * 64}
     (entry,) = value["shards"]
     assert list(entry) == ["name", "rows", "files", "source"]
-    assert entry["files"]["vectors.npy"] == {"bytes": 20, "sha256": "bb"}
+    assert entry["files"]["vectors.npy"] == {"bytes": 20, "sha256": "b" * 64}
     assert list(value["search"]) == ["store", "factory", "kind", "trained", "segments"]
     assert list(value["search"]["segments"][0]) == ["file", "shards", "rows", "bytes", "sha256"]
     assert list(example(MILVUS).to_json()["search"]) == [

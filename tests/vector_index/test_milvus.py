@@ -7,11 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from small import embedder_facts
+from small import embedder_facts, source_of
 
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.records import Document
 from ttft.retriever import Retriever
+from ttft.run_dir import record_provenance
 from ttft.vector_index import milvus
 from ttft.vector_index.manifest import Manifest, Search, read_manifest, write_manifest
 from ttft.vector_index.recall import recall
@@ -42,6 +43,7 @@ def shards_in(folder, vectors, *, factory="Flat", milvus_place=None, shard_rows=
     folder.mkdir()
     search = milvus_place or Search(factory=factory)
     manifest = Manifest(embedder_facts(vectors.shape[1]), "float32", "off", search=search)
+    manifest.sources.append(source_of(len(vectors)))
     start = 0
     for number, rows in enumerate(shard_rows):
         documents = [Document(f"text {i}", "", f"f:{i}") for i in range(start, start + rows)]
@@ -50,6 +52,7 @@ def shards_in(folder, vectors, *, factory="Flat", milvus_place=None, shard_rows=
         start += rows
     manifest.rows = start
     write_manifest(folder, manifest)
+    record_provenance(folder, {"seed": 0})
     return manifest
 
 
@@ -207,8 +210,9 @@ def test_missing_rows_are_found(tmp_path):
         (stored(300, dimension=16), "instead of id and vector with 32 dimensions"),
     ],
 )
-def test_the_collection_of_another_index_is_not_touched(tmp_path, vectors, reason):
+def test_the_collection_of_another_index_is_not_touched(tmp_path, monkeypatch, vectors, reason):
     uri = str(tmp_path / "shared.db")
+    monkeypatch.setenv("MILVUS_URI", uri)
     there = in_milvus(tmp_path / "a", vectors, uri=uri, shard_rows=(len(vectors),))
     with pytest.raises(ConfigError, match=reason):
         in_milvus(tmp_path / "b", stored(300), uri=uri, shard_rows=(300,))
@@ -230,6 +234,7 @@ def test_a_server_is_used_as_the_embedded_one(tmp_path, monkeypatch):
     server, database, port = start_server_in_thread(str(tmp_path / "data"))
     try:
         vectors, uri = stored(300), f"http://127.0.0.1:{port}"
+        monkeypatch.setenv("MILVUS_URI", uri)
         index = in_milvus(tmp_path / "i", vectors, uri=uri, shard_rows=(100, 200))
         assert index.search(vectors[:1], 2)[1].tolist() == [[0, 1]]
         assert index.manifest.search.uri == uri

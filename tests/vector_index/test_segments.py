@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small import embedder_facts
+from small import embedder_facts, source_of
 from vector_index.test_shards import make_index
 
 from ttft.errors import ConfigError, MissingArtifact
@@ -29,6 +29,7 @@ def clustered(rows: int, d: int = 32) -> np.ndarray:
 def build(folder, vectors: np.ndarray, factory: str, shard_rows: int = 500):
     folder.mkdir()
     manifest = Manifest(embedder_facts(vectors.shape[1]), "float16", "off", search=Search(factory=factory))
+    manifest.sources.append(source_of(len(vectors)))
     for number, start in enumerate(range(0, len(vectors), shard_rows)):
         some = vectors[start : start + shard_rows]
         documents = [Document(f"text {start + i}", "", f"f:{start + i}") for i in range(len(some))]
@@ -77,7 +78,7 @@ def test_shards_that_no_segment_covers_are_searched_exactly(tmp_path):
     manifest = read_manifest(index.folder)
     late = [Document(f"late {i}", "", "g") for i in range(500)]
     manifest.shards.append(write_shard(index.folder, 2, late, vectors[1000:], precision="float16"))
-    manifest.rows = 1500
+    manifest.rows = manifest.sources[0].rows = 1500
     write_manifest(index.folder, manifest)
     grown = open_vector_index(index.folder)
     _, ids = grown.search(vectors[1000:1400:50], 1)

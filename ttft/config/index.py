@@ -33,7 +33,8 @@ class SearchFields(Config):
     """Where the search index is kept: in Faiss files inside the index folder, or in a Milvus collection."""
     uri: str | None = None
     """Milvus to connect to: a file NAME.db (embedded Milvus Lite) or a server such as http://host:19530, whose token is
-    read from the environment variable MILVUS_TOKEN. Default: milvus.db in the index folder."""
+    read from the environment variable MILVUS_TOKEN. Other commands send it there only if MILVUS_URI is set to the same
+    address. Default: milvus.db in the index folder."""
     collection: str = Field(defaults.COLLECTION, pattern="^[A-Za-z_][A-Za-z0-9_]{0,254}$")
     """Name of the Milvus collection."""
 

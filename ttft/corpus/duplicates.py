@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ttft.errors import DiskFull
+from ttft.files import scratch
 
 CACHE_KIB = 8192
 
 
 class Seen:
-    """A set of digests in a scratch file. It is not kept, since a resumed build reads its corpus from the start."""
+    """A set of digests in a scratch file beside `path`. It is not kept, since a resumed build reads its corpus from the
+    start."""
 
     def __init__(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-        self._path = path
-        self._table = sqlite3.connect(path, isolation_level=None)
+        self._path = scratch(path)
+        self._table = sqlite3.connect(self._path, isolation_level=None)
         for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", f"cache_size=-{CACHE_KIB}"):
             self._table.execute(f"PRAGMA {setting}")
         with self._no_space():

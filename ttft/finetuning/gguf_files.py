@@ -62,8 +62,8 @@ def load_gguf(file: Path, dtype: Any) -> tuple[Any, Any]:
             return model.to(dtype), tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(kept, dtype=dtype, use_safetensors=True)
-    return model, AutoTokenizer.from_pretrained(kept)
+    model = AutoModelForCausalLM.from_pretrained(kept, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+    return model, AutoTokenizer.from_pretrained(kept, trust_remote_code=False)
 
 
 def unpack(file: Path, dtype: Any) -> tuple[Any, Any]:
@@ -72,7 +72,8 @@ def unpack(file: Path, dtype: Any) -> tuple[Any, Any]:
 
     if importlib.util.find_spec("gguf") is None:
         raise MissingArtifact(f"reading {file} needs the package gguf", "pip install 'ttft[gguf]'")
-    place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    place: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    place["trust_remote_code"] = False  # a GGUF file needs none, and its folder may come from anywhere
     tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
     options: dict[str, Any] = {"dtype": dtype}
     if hasattr(transformers, "GgufConfig"):  # where weights would otherwise stay packed on some devices

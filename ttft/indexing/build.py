@@ -142,7 +142,7 @@ def _build(
             in_memory=isinstance(corpus.source, InMemory),
         )  # fmt: skip
         if manifest.complete:
-            return opened(folder, manifest)
+            return opened(folder, manifest, uri=manifest.search.uri)
         record_provenance(folder, provenance(seed, host))
         before = manifest.rows
         shards = SourceShards(folder, manifest, corpus, problems)
@@ -157,7 +157,7 @@ def _build(
         finish_provenance(folder, time.perf_counter() - started, manifest.rows - before)
     for line in (*problems.summary(), *remarks(manifest)):
         on_note(line)
-    return opened(folder, manifest)
+    return opened(folder, manifest, uri=manifest.search.uri)
 
 
 def _add_shards(shards: SourceShards, entries: Iterator[ShardEntry]) -> None:

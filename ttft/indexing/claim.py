@@ -29,6 +29,7 @@ def claim(folder: Path, asked: Manifest, corpus: CorpusFacts, *, append: bool, i
         manifest = asked
     else:
         manifest = read_manifest(folder)
+        check_no_links(folder, manifest)
         choose_again(manifest.search, asked.search.factory)
         _same_index(folder, manifest, asked)
         if any(source.corpus == corpus for source in manifest.sources):
@@ -51,6 +52,15 @@ def search_for(options: SearchOptions, folder: Path, dimension: int) -> Search:
     if options.factory != AUTO:
         faiss.empty(dimension, options.factory)
     return Search(factory=options.factory)
+
+
+def check_no_links(folder: Path, manifest: Manifest) -> None:
+    """Raises ConfigError if the manifest or a shard of a folder that is written to is a symbolic link."""
+    for path in (folder / MANIFEST, *(folder / shard.name for shard in manifest.shards)):
+        if path.is_symlink():
+            raise ConfigError(
+                f"{path} is a symbolic link, and nothing is written through links", "choose another --out"
+            )
 
 
 def check_new(folder: Path, search: Search) -> None:

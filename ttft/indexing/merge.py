@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -13,8 +14,8 @@ from pathlib import Path
 from ttft import defaults, runtime
 from ttft.corpus.duplicates import Seen
 from ttft.errors import ConfigError
-from ttft.files import sync_folder, write_whole, writing
-from ttft.indexing.claim import check_new, key_differences, search_differences, search_for
+from ttft.files import open_regular, read_bytes, replacing, replacing_folder, write_whole
+from ttft.indexing.claim import check_new, check_no_links, key_differences, search_differences, search_for
 from ttft.indexing.options import SearchOptions
 from ttft.indexing.searchable import make_searchable
 from ttft.jobs import Job
@@ -29,6 +30,7 @@ from ttft.run_dir import (
     record_provenance,
     shard_name,
 )
+from ttft.vector_index.checks import present
 from ttft.vector_index.facts import remarks
 from ttft.vector_index.manifest import Manifest, ShardEntry, Source, read_manifest, write_manifest
 from ttft.vector_index.segments import choose_again
@@ -61,7 +63,7 @@ def merge_indexes(
         asked = Manifest(first.embedder, first.precision, first.dedup, None, search, plan.sources)
         manifest = _claim(folder, asked, plan)
         if manifest.complete:
-            return opened(folder, manifest)
+            return opened(folder, manifest, uri=manifest.search.uri)
         record_provenance(folder, provenance(seed, runtime.host_facts("cpu")))
         _take_shards(folder, manifest, plan, on_progress)
         if first.part is None and manifest.dedup != "off" and len(paths) > 1:
@@ -71,7 +73,7 @@ def merge_indexes(
         finish_provenance(folder, time.perf_counter() - started, manifest.rows)
     for line in remarks(manifest):
         on_note(line)
-    return opened(folder, manifest)
+    return opened(folder, manifest, uri=manifest.search.uri)
 
 
 # ---- checks --------------------------------------------------------------------------------------------------------
@@ -147,13 +149,15 @@ def _claim(folder: Path, asked: Manifest, plan: _Plan) -> Manifest:
     """The manifest of the merge, new or existing. Raises ConfigError if the folder holds something else."""
     if (folder / MANIFEST).exists():
         manifest = read_manifest(folder)
+        check_no_links(folder, manifest)
         choose_again(manifest.search, asked.search.factory)
         _same_merge(folder, manifest, asked, plan)
         return manifest
     check_new(folder, asked.search)
     for source, path in zip(asked.sources, plan.problems, strict=True):
         assert source.problems_file is not None
-        write_whole(folder / source.problems_file.file, path.read_bytes())
+        present(path, source.problems_file)
+        write_whole(folder / source.problems_file.file, read_bytes(path))
     write_manifest(folder, asked)
     return asked
 
@@ -171,17 +175,10 @@ def _same_merge(folder: Path, there: Manifest, asked: Manifest, plan: _Plan) -> 
 def _take_shards(folder: Path, manifest: Manifest, plan: _Plan, on_progress: OnProgress) -> None:
     """Link or copy every shard into the folder."""
     for path, entry in plan.shards[len(manifest.shards) :]:
-        part, place = folder / (entry.name + ".part"), folder / entry.name
-        for leftover in (part, place):
-            if leftover.exists():
-                shutil.rmtree(leftover)
-        with writing(part):
-            part.mkdir()
-            for name in entry.files:
+        with replacing_folder(folder / entry.name) as part:
+            for name, facts in entry.files.items():
+                present(path / name, facts)
                 _link_or_copy(path / name, part / name)
-            sync_folder(part)
-            part.rename(place)
-            sync_folder(folder)
         manifest.shards.append(entry)
         manifest.rows += entry.rows
         write_manifest(folder, manifest)
@@ -189,13 +186,14 @@ def _take_shards(folder: Path, manifest: Manifest, plan: _Plan, on_progress: OnP
 
 
 def _link_or_copy(there: Path, here: Path) -> None:
-    """Hard-link a file, since the files of an index never change; copy it if the file system does not allow that."""
-    try:
-        os.link(there, here)
-    except OSError:
-        shutil.copyfile(there, here)
-        with open(here, "rb") as handle:
-            os.fsync(handle.fileno())
+    """Hard-link a file, since the files of an index never change; copy it if the file system does not allow that, or it
+    is a link itself."""
+    if not there.is_symlink():
+        with contextlib.suppress(OSError):
+            os.link(there, here)
+            return
+    with open_regular(there) as source, replacing(here) as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
 
 
 def _count_repeats(folder: Path, manifest: Manifest) -> None:

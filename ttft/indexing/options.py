@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from ttft.corpus.sources import content_fingerprint, file_digests, fingerprint, 
 from ttft.defaults import LEAST
 from ttft.errors import ConfigError
 from ttft.records import Document
-from ttft.vector_index.manifest import CorpusFacts
+from ttft.vector_index.manifest import COLLECTION, CorpusFacts
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         one_of(store=(self.store, ("faiss", "milvus")))
+        if not re.fullmatch(COLLECTION, self.collection):
+            raise ConfigError(f"collection is {self.collection!r}", "give a name of letters, digits and underscores")
         if self.uri is None:
             return
         if self.store != "milvus":

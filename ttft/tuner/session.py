@@ -20,7 +20,7 @@ from ttft.defaults import Lambda
 from ttft.embedding import Embedder
 from ttft.errors import ConfigError, TtftError
 from ttft.finetuning.engine import GoOn
-from ttft.progress import OnNote, OnProgress, counted, ignore
+from ttft.progress import OnNote, OnProgress, ignore
 from ttft.records import Prompt, Result
 from ttft.selection.policy import GainPolicy
 from ttft.tuner.generation import Answering, Stream
@@ -114,8 +114,8 @@ class Tuner:
         if not isinstance(index, VectorIndex):
             index = open_vector_index(index, nprobe=nprobe, ef_search=ef_search)
         self.index: VectorIndex = index
-        if not self.index.manifest.complete:
-            on_note(f"{self.index.folder} is not finished: it has {counted(self.index.rows, 'piece')} so far")
+        for remark in self.index.remarks():
+            on_note(remark)
         self.selector = Selector(
             self.index, self._encoder(embedder, trust_remote_code), strategy=strategy, n=n, k=k, lambda_=lambda_,
             alpha=alpha, policy=policy, stop=stop, relevance=relevance, query=query, seed=seed,

@@ -10,14 +10,22 @@ import atexit
 import contextlib
 import json
 import os
+import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from ttft.errors import MissingArtifact
+from pydantic import StrictInt, StrictStr
+
+from ttft.errors import MissingArtifact, TtftError
+from ttft.files import write_whole
 from ttft.run_dir import sha256_file
+from ttft.state import read_json, record
 from ttft.vector_index.manifest import HashedFile
 
 CHECKED = ".checked.json"
+State = tuple[StrictInt, StrictInt, StrictInt, StrictStr]
+"""Of a file that has passed: inode, bytes, change time, sha256."""
 
 
 class Checks:
@@ -25,24 +33,27 @@ class Checks:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: dict[str, list] = {}
-        with contextlib.suppress(OSError, ValueError):
-            self._known = dict(json.loads((folder / CHECKED).read_bytes()))
+        self._known: dict[str, State] = {}
+        with contextlib.suppress(TtftError):
+            self._known = record(dict[str, State], read_json(folder / CHECKED), CHECKED)
         self._written = 0.0
         atexit.register(self._remember, 0.0)
 
-    def path(self, name: str, facts: HashedFile) -> Path:
-        """The path of a file of the folder. Raises MissingArtifact if it is missing or differs from the manifest."""
+    def path(self, name: str, facts: HashedFile, content: Callable[[Path], object] = lambda path: None) -> Path:
+        """The path of a file of the folder. `content` checks what is in it, once the hash is right.
+
+        Raises MissingArtifact if it is missing or differs from the manifest, and what `content` raises.
+        """
         path = self.folder / name
-        present(path, facts)
-        status = path.stat()
-        state = [status.st_ino, status.st_size, status.st_ctime_ns, facts.sha256]
+        status = present(path, facts)
+        state = (status.st_ino, status.st_size, status.st_ctime_ns, facts.sha256)
         if self._known.get(name) != state:
             if sha256_file(path) != facts.sha256:
                 raise MissingArtifact(
                     f"{path} is damaged: its hash does not match the manifest",
                     f"check the other files too: ttft index verify {self.folder}",
                 )
+            content(path)
             self._known[name] = state
             self._remember(after=1.0)
         return path
@@ -53,13 +64,19 @@ class Checks:
         if not self._known or time.monotonic() - self._written < after:
             return
         self._written = time.monotonic()
-        with contextlib.suppress(OSError):
-            part = self.folder / f"{CHECKED}.{os.getpid()}"
-            part.write_text(json.dumps(self._known))
-            os.replace(part, self.folder / CHECKED)
+        with contextlib.suppress(OSError, TtftError):
+            write_whole(self.folder / CHECKED, json.dumps(self._known).encode())
 
 
-def present(path: Path, facts: HashedFile) -> None:
-    """Raises MissingArtifact if a file is missing or its size is wrong."""
-    if not path.exists() or path.stat().st_size != facts.bytes:
+def present(path: Path, facts: HashedFile) -> os.stat_result:
+    """The state of a file. Raises MissingArtifact if it is missing, no ordinary file, or its size is wrong; TtftError
+    if its folder may not be read."""
+    try:
+        status = os.stat(path)
+    except PermissionError as error:
+        raise TtftError(f"cannot read {path}: {error.strerror}", "check its permissions") from None
+    except OSError:
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != facts.bytes:
         raise MissingArtifact(f"{path} is missing or its size differs from the manifest", "build the index again")
+    return status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -103,25 +103,27 @@ def probes(lists: int, nprobe: int | None) -> int:
     return min(nprobe or max(8, min(64, lists // 8)), lists)
 
 
-def write(index: Any, path: Path) -> None:
+def write(index: Any, file: IO[bytes]) -> None:
     """Raises OSError when the disk is full."""
-    faiss = library()
-    with open(path, "wb") as handle:
-        handle.write(memoryview(faiss.serialize_index(index)))
+    file.write(memoryview(library().serialize_index(index)))
 
 
-def open_index(path: Path, mapped: bool = True) -> Any:
-    """Read a Faiss index, memory-mapped by default. Raises MissingArtifact if it cannot be read."""
+def open_index(path: Path, mapped: bool = True, lists: bool = True) -> Any:
+    """Read a Faiss index, memory-mapped by default. Raises MissingArtifact if it cannot be read.
+
+    lists  with the inverted lists of an IVF index; without, they are not touched, wherever they are
+    """
     faiss = library()
     try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
-    except RuntimeError as error:
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC * mapped if lists else faiss.IO_FLAG_MMAP)
+    except (RuntimeError, MemoryError) as error:
         raise MissingArtifact(f"{path} cannot be read: {_last_line(error)}", "build the index again") from None
 
 
 def _last_line(error: Exception) -> str:
     """The message of a Faiss error, without the position in its source code."""
-    return re.sub(r"^Error in .*?\.(cpp|h):\d+: (Error: )?('.*?' failed: )?", "", str(error).splitlines()[-1])
+    last = (str(error).splitlines() or [type(error).__name__])[-1]
+    return re.sub(r"^Error in .*?\.(cpp|h):\d+: (Error: )?('.*?' failed: )?", "", last)
 
 
 def search(index: Any, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,51 +14,69 @@
 In memory these are the dataclasses below, with fields in the order of the file. A build extends a Manifest, its last
 Source and its Search; entries of files that are written never change. A file is added to the manifest only when it is
 complete on disk, and the manifest is replaced atomically.
+
+A manifest that is read may come from anybody. So every value is checked by type and range here, and in consistency.py
+that all file names are those that ttft gives, each in its place.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self
+
+from pydantic import Field
 
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.run_dir import MANIFEST, sealed, write_json
+from ttft.state import STRICT, read_json, record
+from ttft.vector_index.consistency import contradictions
 
 SCHEMA = 2
 INNER_PRODUCT = "inner_product"
+COLLECTION = "^[A-Za-z_][A-Za-z0-9_]{0,254}$"
+AGAIN = "it was edited by hand, damaged, or written by another version of ttft: build the index again"
 
-Record = TypeVar("Record")
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+Positive = Annotated[int, Field(ge=1, le=1 << 53)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedderFacts:
     """The encoder that made the vectors; queries must be embedded by the same one."""
 
-    name: str
-    revision: str
-    dimension: int
-    pooling: str
-    max_tokens: int
-    tokenizer: str | None
-    dtype: str
-    device: str
+    __pydantic_config__ = STRICT
+
+    name: Text
+    revision: Text
+    dimension: Annotated[int, Field(ge=1, le=1 << 16)]
+    pooling: Annotated[str, Field(pattern="^(mean|cls)$")]
+    max_tokens: Positive
+    tokenizer: Text | None
+    dtype: Annotated[str, Field(pattern=r"^b?float\d+$")]
+    device: Annotated[str, Field(pattern="^[a-z]+$")]
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusFacts:
     """The options a source was read with, which determine its pieces and shards, and its fingerprint."""
 
+    __pydantic_config__ = STRICT
+
     glob: str
-    max_documents: int | None
-    max_line_bytes: int
+    max_documents: Positive | None
+    max_line_bytes: Positive
     name: str | None
-    piece_chars: int
+    piece_chars: Positive
     seed: int
-    shard_rows: int
+    shard_rows: Positive
     source: str
     split: str
     streaming: bool
@@ -72,28 +90,34 @@ class CorpusFacts:
 class FileFacts:
     """Size and hash of a file."""
 
-    bytes: int
-    sha256: str
+    __pydantic_config__ = STRICT
+
+    bytes: Count
+    sha256: Sha256
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemsFile:
     """The file that lists what could not be read from a source: its name in the folder, size and hash."""
 
-    file: str
-    bytes: int
-    sha256: str
+    __pydantic_config__ = STRICT
+
+    file: Text
+    bytes: Count
+    sha256: Sha256
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A Faiss file over some consecutive shards: its name in the folder, and how many shards and rows it covers."""
 
-    file: str
-    shards: int
-    rows: int
-    bytes: int
-    sha256: str
+    __pydantic_config__ = STRICT
+
+    file: Text
+    shards: Count
+    rows: Count
+    bytes: Count
+    sha256: Sha256
 
 
 HashedFile = FileFacts | ProblemsFile | Segment
@@ -103,11 +127,13 @@ HashedFile = FileFacts | ProblemsFile | Segment
 class Source:
     """One corpus: pieces read, duplicates among them, rows kept, problems by kind and the file that lists them."""
 
+    __pydantic_config__ = STRICT
+
     corpus: CorpusFacts
-    read: int = 0
-    duplicates: int = 0
-    rows: int = 0
-    problems: dict[str, int] = field(default_factory=dict)
+    read: Count = 0
+    duplicates: Count = 0
+    rows: Count = 0
+    problems: dict[str, Count] = field(default_factory=dict)
     problems_file: ProblemsFile | None = None
     complete: bool = False
 
@@ -116,15 +142,17 @@ class Source:
 class ShardEntry:
     """A shard: its folder's name, its rows, size and hash of each file in it, and the number of its source."""
 
-    name: str
-    rows: int
+    __pydantic_config__ = STRICT
+
+    name: Text
+    rows: Positive
     files: dict[str, FileFacts]
-    source: int
+    source: Count
 
     @classmethod
     def from_json(cls, value: Any, place: str = MANIFEST) -> Self:
-        """Raises MissingArtifact naming place and key if a key is missing or unknown."""
-        return _record(cls, value, place, files=lambda v, p: {n: _record(FileFacts, f, p) for n, f in v.items()})
+        """Raises MissingArtifact naming place and key if a key is missing or unknown, or a value is not allowed."""
+        return record(cls, value, place, MissingArtifact, AGAIN)
 
     def to_json(self) -> dict:
         files = {name: {"bytes": facts.bytes, "sha256": facts.sha256} for name, facts in self.files.items()}
@@ -141,14 +169,16 @@ class Search:
     uri, collection, rows  of Milvus: where the vectors are, and how many rows have been inserted
     """
 
-    store: str = "faiss"
-    factory: str = "auto"
-    kind: str | None = None
+    __pydantic_config__ = STRICT
+
+    store: Annotated[str, Field(pattern="^(faiss|milvus)$")] = "faiss"
+    factory: Text = "auto"
+    kind: Text | None = None
     trained: Segment | None = None
     segments: list[Segment] = field(default_factory=list)
-    uri: str | None = None
-    collection: str | None = None
-    rows: int = 0
+    uri: Text | None = None
+    collection: Annotated[str, Field(pattern=COLLECTION)] | None = None
+    rows: Count = 0
 
     def to_json(self) -> dict:
         value = asdict(self)
@@ -156,45 +186,44 @@ class Search:
 
 
 FAISS_KEYS = ("store", "factory", "kind", "trained", "segments")
-MILVUS_KEYS = ("uri", "collection", "rows")
 
 
 @dataclass(slots=True)
 class Manifest:
     """What is in an index folder."""
 
+    __pydantic_config__ = STRICT
+
     embedder: EmbedderFacts
-    precision: str
-    dedup: str
-    part: str | None = None
+    precision: Annotated[str, Field(pattern="^float(16|32)$")]
+    dedup: Annotated[str, Field(pattern="^(off|count|exact)$")]
+    part: Annotated[str, Field(pattern=r"^[1-9]\d{0,5}/[1-9]\d{0,5}$")] | None = None
     search: Search = field(default_factory=Search)
     sources: list[Source] = field(default_factory=list)
     shards: list[ShardEntry] = field(default_factory=list)
-    rows: int = 0
+    rows: Count = 0
     complete: bool = False
 
     @classmethod
     def from_json(cls, value: Any, place: str = MANIFEST) -> Self:
         """The manifest from its JSON form, without "sha256". `place`: the file to name in errors.
 
-        Raises ConfigError for another schema version, MissingArtifact for a missing or unknown key.
+        Raises ConfigError for another schema version, MissingArtifact for a missing or unknown key, a value that is not
+        allowed, or values that contradict each other.
         """
         if not isinstance(value, dict):
             raise MissingArtifact(f"{place} is damaged: the root is not a mapping", "build the index again")
-        rest = dict(value)
-        if rest.pop("schema", None) != SCHEMA:
+        if value.get("schema") != SCHEMA:
             raise ConfigError(
                 f"{place} has schema {value.get('schema')!r}, this ttft reads {SCHEMA}", "build the index again"
             )
-        if "metric" not in rest:
-            raise MissingArtifact(f"{place}: the key 'metric' is missing", AGAIN)
-        if rest.pop("metric") != INNER_PRODUCT:
+        if value.get("metric") != INNER_PRODUCT:
             raise ConfigError(f"{place}: metric is {value.get('metric')!r}, ttft only supports {INNER_PRODUCT}")
-        return _record(
-            cls, rest, place, embedder=lambda v, p: _record(EmbedderFacts, v, p), search=_search,
-            sources=lambda v, p: [_source(source, p) for source in v],
-            shards=lambda v, p: [ShardEntry.from_json(entry, p) for entry in v],
-        )  # fmt: skip
+        rest = {key: part for key, part in value.items() if key not in ("schema", "metric")}
+        manifest = record(cls, rest, place, MissingArtifact, AGAIN)
+        for wrong in chain(_other_keys(value, manifest.to_json(), ""), contradictions(manifest)):
+            raise MissingArtifact(f"{place}: {wrong}", AGAIN)
+        return manifest
 
     def to_json(self) -> dict:
         """The JSON form, in the order of the file, without "sha256"."""
@@ -221,41 +250,18 @@ class Manifest:
         return found | {other.file: other for other in others if other is not None}
 
 
-def _record(cls: type[Record], value: Any, place: str, /, **parts: Callable[[Any, str], Any]) -> Record:
-    """A dataclass from a mapping with exactly its keys; `parts` convert the values that are not plain data.
-
-    Raises MissingArtifact naming place and key.
-    """
-    wanted = [f.name for f in fields(cls)]  # type: ignore[arg-type]
-    if not isinstance(value, dict):
-        raise MissingArtifact(f"{place} is damaged: expected a mapping with {', '.join(wanted)}", AGAIN)
-    if unknown := value.keys() - set(wanted):
-        raise MissingArtifact(f"{place}: unknown key {sorted(unknown)[0]!r}", AGAIN)
-    if missing := [key for key in wanted if key not in value]:
-        raise MissingArtifact(f"{place}: the key {missing[0]!r} is missing", AGAIN)
-    made = {key: parts[key](part, f"{place}: {key}") if key in parts else part for key, part in value.items()}
-    return cls(**made)
-
-
-AGAIN = "it was edited by hand or written by another version of ttft: build the index again"
-
-
-def _source(value: Any, place: str) -> Source:
-    return _record(
-        Source, value, place, corpus=lambda v, p: _record(CorpusFacts, v, p),
-        problems_file=lambda v, p: None if v is None else _record(ProblemsFile, v, p),
-    )  # fmt: skip
-
-
-def _search(value: Any, place: str) -> Search:
-    if isinstance(value, dict) and value.get("store") == "faiss":
-        if foreign := [key for key in MILVUS_KEYS if key in value]:
-            raise MissingArtifact(f"{place}: unknown key {foreign[0]!r}", AGAIN)
-        value = value | {"uri": None, "collection": None, "rows": 0}
-    return _record(
-        Search, value, place, trained=lambda v, p: None if v is None else _record(Segment, v, p),
-        segments=lambda v, p: [_record(Segment, segment, p) for segment in v],
-    )  # fmt: skip
+def _other_keys(value: Any, expected: Any, place: str) -> Iterator[str]:
+    """The keys of a parsed value that are missing, though they have defaults, or are not written for this store."""
+    if isinstance(value, dict):
+        for key in expected.keys() - value.keys():
+            yield f"{place}{key}: is missing"
+        for key in value.keys() - expected.keys():
+            yield f"{place}{key}: unknown key"
+        for key in value.keys() & expected.keys():
+            yield from _other_keys(value[key], expected[key], f"{place}{key}.")
+    elif isinstance(value, list):
+        for number, (one, other) in enumerate(zip(value, expected, strict=True)):
+            yield from _other_keys(one, other, f"{place}{number}.")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -269,12 +275,9 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     folder = Path(folder)
     path = folder / MANIFEST
-    if not path.exists():
+    if not os.path.lexists(path):
         raise MissingArtifact(f"{folder} is not an index (no {MANIFEST} there)", _what_there_is(folder))
-    try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise MissingArtifact(f"{path} is not JSON: {error}", "build the index again") from None
+    value = read_json(path, hint="build the index again")
     known = isinstance(value, dict) and value.get("schema") == SCHEMA
     if known and value != sealed(value):
         raise MissingArtifact(f"{path} is damaged: its hash does not match", "build the index again")

@@ -3,7 +3,7 @@
 The same calls of pymilvus' MilvusClient work for milvus-lite (a file NAME.db, one process at a time) and for a server
 or cluster (http://host:19530). Milvus only searches: documents and the exact vectors for selection come from the
 shards. The manifest records where the collection is and how many rows have been inserted; the token of a server is read
-from the environment variable MILVUS_TOKEN and never written to a file.
+from the environment variable MILVUS_TOKEN and never written to a file (milvus_address.py).
 
 Rows are upserted in order, so an interrupted build resumes after the last complete shard and overwrites what it had
 begun. A collection is taken to belong to an index if it has no more rows than the index, and the same vectors.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -26,11 +25,10 @@ import numpy as np
 from ttft.errors import ConfigError, MissingArtifact, install_hint
 from ttft.vector_index.faiss import probes
 from ttft.vector_index.manifest import Search
+from ttft.vector_index.milvus_address import EMBEDDED, TOKEN, address, address_unset
 from ttft.vector_index.segments import AUTO, FLAT, FaissSearch
 
-TOKEN = "MILVUS_TOKEN"
 DEFAULT = "milvus.db"
-EMBEDDED = ".db"
 ID, VECTOR, METRIC = "id", "vector", "IP"
 MOST_HITS, MOST_QUERIES = 16_384, 16_384  # Milvus limits: hits per query, queries per request
 REQUEST_BYTES, REQUEST_HITS = 4 << 20, 1 << 20  # keeps requests and responses far below gRPC's 64 MB
@@ -43,8 +41,9 @@ def place(folder: Path, uri: str | None, collection: str, factory: str) -> Searc
     """The manifest entry for a new collection. A file inside the index folder is stored by its relative path, any other
     file by its absolute path. Raises ConfigError for a factory string that Milvus does not support."""
     build_parameters(factory)
-    uri = uri or str(folder / DEFAULT)
-    if uri.endswith(EMBEDDED):
+    if uri is None:
+        uri = DEFAULT
+    elif uri.endswith(EMBEDDED):
         path, home = Path(uri).resolve(), folder.resolve()
         uri = str(path.relative_to(home) if path.is_relative_to(home) else path)
     return Search("milvus", factory, uri=uri, collection=collection)
@@ -74,14 +73,16 @@ def search_parameters(kind: str, k: int, nprobe: int | None, ef_search: int | No
 class Collection:
     """A Milvus collection and the client that connects to it.
 
-    fill  create the file of an embedded Milvus, and its folder, if it does not exist
-    Raises MissingArtifact if a package is missing or Milvus does not answer.
+    given  the address that the user gave; see milvus_address.address
+    fill   create the file of an embedded Milvus, and its folder, if it does not exist
+    Raises MissingArtifact if a package is missing or Milvus does not answer, ConfigError for an address that the user
+    has to confirm.
     """
 
-    def __init__(self, folder: Path, search: Search, *, fill: bool) -> None:
-        self.name, self.uri = search.collection or "", search.uri or ""
+    def __init__(self, folder: Path, search: Search, *, given: str | None = None, fill: bool = False) -> None:
+        self.name = search.collection or ""
+        self.uri, token = address(folder, search.uri or "", given)
         if self.uri.endswith(EMBEDDED):
-            self.uri = str(folder / self.uri)
             if fill:
                 Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
             elif not Path(self.uri).exists():
@@ -94,9 +95,7 @@ class Collection:
         with self._answers():
             from pymilvus import MilvusClient
 
-            self.client = MilvusClient(
-                self.uri, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS, grpc_options=GRPC
-            )
+            self.client = MilvusClient(self.uri, token=token, timeout=CONNECT_SECONDS, grpc_options=GRPC)
         self.close = self.client.close
 
     def ask(self, call: str, **arguments: Any) -> Any:
@@ -182,7 +181,8 @@ def library(*, embedded: bool) -> None:
     for name, needed in (("pymilvus", True), ("milvus_lite", embedded)):
         if needed and importlib.util.find_spec(name) is None:
             raise MissingArtifact(f"the package {name.replace('_', '-')} is not installed", install_hint("milvus"))
-    import pymilvus  # noqa: F401 - sets up its own logging, which the next lines undo
+    with address_unset():
+        import pymilvus  # noqa: F401 - sets up its own logging, which the next lines undo
 
     # they log failures with a traceback; ttft reports them once, as an error message
     for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite"):
@@ -192,7 +192,7 @@ def library(*, embedded: bool) -> None:
 def check_free(folder: Path, search: Search) -> None:
     """Before anything is embedded, check that Milvus answers (MissingArtifact) and that the collection does not exist
     yet (ConfigError)."""
-    with closing(Collection(folder, search, fill=True)) as collection:
+    with closing(Collection(folder, search, given=search.uri, fill=True)) as collection:
         if collection.ask("has_collection"):
             raise ConfigError(
                 f"there already is a collection {collection.name} at {collection.uri}",
@@ -211,7 +211,7 @@ def add_rows(
     """
     dimension = shards[0].vectors.shape[1]
     search.kind = FLAT if search.factory == AUTO else search.factory
-    with closing(Collection(folder, search, fill=True)) as collection:
+    with closing(Collection(folder, search, given=search.uri, fill=True)) as collection:
         begun = collection.ask("has_collection") and collection.ask("list_indexes")  # nothing is inserted before that
         if begun and (reason := collection.another(shards, dimension)):
             raise ConfigError(
@@ -237,7 +237,7 @@ def faults(folder: Path, search: Search, shards: Sequence[Any], dimension: int) 
     """The problems of the collection, for `ttft index verify`. The manifest has no hashes for the files of an embedded
     Milvus, since Milvus rewrites them on its own."""
     if search.rows:
-        with closing(Collection(folder, search, fill=False)) as collection:
+        with closing(Collection(folder, search)) as collection:
             if reason := collection.fault(shards, dimension, search.rows):
                 yield f"the collection {collection.name} at {collection.uri}: {reason}"
 
@@ -247,17 +247,17 @@ class MilvusSearch:
 
     def __init__(
         self, folder: Path, shards: Sequence[Any], search: Search, dimension: int, nprobe: int | None,
-        ef_search: int | None,
+        ef_search: int | None, given: str | None = None,
     ) -> None:  # fmt: skip
-        self.folder, self.shards, self.nprobe, self.ef_search = folder, shards, nprobe, ef_search
+        self.folder, self.shards, self.nprobe, self.ef_search, self.given = folder, shards, nprobe, ef_search, given
         self.settings, self.dimension, self.rows = search, dimension, search.rows
         rest = [s for s in shards if s.start >= self.rows]
-        self.rest = FaissSearch(rest, [], None, None) if rest else None
+        self.rest = FaissSearch(rest, Search()) if rest else None
 
     @cached_property
     def collection(self) -> Collection:
         """Opened by the first search. Raises MissingArtifact if it does not exist or does not belong to the index."""
-        collection = Collection(self.folder, self.settings, fill=False)
+        collection = Collection(self.folder, self.settings, given=self.given)
         if reason := collection.fault(self.shards, self.dimension, self.rows):
             raise MissingArtifact(
                 f"the collection {collection.name} at {collection.uri} does not belong to {self.folder}: {reason}",

@@ -7,17 +7,17 @@ however large the corpus is. Shards that no segment covers yet (during a build, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ttft.files import sync_folder, writing
-from ttft.run_dir import FAISS, sha256_file
+from ttft.files import replacing
+from ttft.run_dir import FAISS, TRAINED, segment_name, sha256_file
 from ttft.vector_index import faiss as faiss_index
+from ttft.vector_index.faiss_check import check
 from ttft.vector_index.manifest import Search, Segment
 
 AUTO = "auto"
@@ -25,7 +25,6 @@ FLAT = "Flat"
 FLAT_ROWS = 1_000_000  # above this, exact search is slow enough for an approximate one to pay off
 SEGMENT_BYTES = 2 << 30
 SAMPLE_PER_LIST, SAMPLE = 64, 65_536  # vectors to train with: Faiss asks for 39 per centroid, and 256 codes per byte
-TRAINED = "trained.faiss"
 
 
 def kind_for(rows: int) -> str:
@@ -80,13 +79,15 @@ def add_segments(
         search.trained = _write(folder, TRAINED, index, 0)
         save()
     while rest:
-        index, taken = faiss_index.open_index(folder / TRAINED, mapped=False), 0
+        assert search.trained is not None
+        path = _checked(shards[0], search.trained, search.kind)
+        index, taken = faiss_index.open_index(path, mapped=False), 0
         most = SEGMENT_BYTES // faiss_index.bytes_per_vector(index)
         while taken < len(rest) and (taken == 0 or index.ntotal + rest[taken].rows <= most):
             index.add(np.ascontiguousarray(rest[taken].vectors, dtype=np.float32))
             on_rows(rest[taken].rows)
             taken += 1
-        name = f"segment-{len(search.segments):05d}.faiss"
+        name = segment_name(len(search.segments))
         search.segments.append(_write(folder, name, index, taken))
         save()
         rest = rest[taken:]
@@ -95,34 +96,32 @@ def add_segments(
 def _write(folder: Path, name: str, index: Any, shards: int) -> Segment:
     """Write a Faiss index atomically and return its entry for the manifest."""
     path = folder / name
-    part = path.with_name(path.name + ".part")
-    try:
-        with writing(path):
-            faiss_index.write(index, part)
-            with open(part, "rb") as handle:
-                os.fsync(handle.fileno())
-            os.replace(part, path)
-            sync_folder(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        faiss_index.write(index, file)
     return Segment(name, shards, int(index.ntotal), path.stat().st_size, sha256_file(path))
+
+
+def _checked(shard: Any, segment: Segment, kind: str) -> Path:
+    """The path of a Faiss file that holds what the manifest states. Raises MissingArtifact."""
+    content = partial(check, rows=segment.rows, dimension=shard.dimension, kind=kind)
+    return shard.checks.path(segment.file, segment, content)
 
 
 class FaissSearch:
     """Searches the Faiss files of an index folder, and the shards that none of them covers exactly."""
 
     def __init__(
-        self, shards: Sequence[Any], segments: Sequence[Segment], nprobe: int | None, ef_search: int | None
+        self, shards: Sequence[Any], search: Search, nprobe: int | None = None, ef_search: int | None = None
     ) -> None:
-        self.shards, self.segments, self.nprobe, self.ef_search = shards, segments, nprobe, ef_search
+        self.shards, self.segments, self.kind = shards, search.segments, search.kind or FLAT
+        self.nprobe, self.ef_search = nprobe, ef_search
 
     @cached_property
     def parts(self) -> list[tuple[int, Any]]:
         """(first row, Faiss index) of each part."""
         parts, covered = [], 0
         for segment in self.segments:
-            path = self.shards[0].checks.path(segment.file, segment)
-            index = faiss_index.open_index(path)
+            index = faiss_index.open_index(_checked(self.shards[0], segment, self.kind))
             faiss_index.tune(index, self.nprobe, self.ef_search)
             parts.append((self.shards[covered].start, index))
             covered += segment.shards

@@ -1,26 +1,28 @@
 """The index folder: shards of documents and vectors, the search index over them, and the manifest that lists all files.
 
-A shard is written under a ".part" name, fsynced and renamed, and only then added to the manifest. So whenever a build
+A shard is written under a temporary name, fsynced and renamed, and only then added to the manifest. So whenever a build
 is killed, every shard in the manifest is complete, and anything that is not in it is built again.
 """
 
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ttft.errors import MissingArtifact
-from ttft.files import sync_folder, write_whole
+from ttft.files import replacing_folder, write_whole
+from ttft.progress import counted
 from ttft.records import Document
 from ttft.run_dir import DOCUMENTS, VECTORS, sha256_file, shard_name
+from ttft.vector_index import milvus_address
 from ttft.vector_index.checks import Checks, present
+from ttft.vector_index.contents import open_documents, open_vectors, schema
 from ttft.vector_index.manifest import FileFacts, Manifest, ShardEntry, read_manifest
 from ttft.vector_index.milvus import MilvusSearch
 from ttft.vector_index.segments import FaissSearch
@@ -39,20 +41,10 @@ def write_shard(
     Raises DiskFull, and then leaves nothing of the shard behind.
     """
     name = shard_name(number)
-    part, place = folder / (name + ".part"), folder / name
-    for leftover in (part, place):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    try:
-        part.mkdir()
+    with replacing_folder(folder / name) as part:
         write_whole(part / DOCUMENTS, arrow_bytes(documents))
         write_whole(part / VECTORS, npy_bytes(np.ascontiguousarray(vectors.astype(precision))))
         files = {f: FileFacts((part / f).stat().st_size, sha256_file(part / f)) for f in (DOCUMENTS, VECTORS)}
-        part.rename(place)
-        sync_folder(folder)
-    finally:
-        if part.exists():
-            shutil.rmtree(part)
     return ShardEntry(name, len(documents), files, source)
 
 
@@ -60,14 +52,10 @@ def arrow_bytes(documents: Sequence[Document]) -> bytes:
     """Documents as an Arrow IPC file (uncompressed, so that it can be memory-mapped)."""
     import pyarrow as pa
 
+    columns = schema()
     table = pa.table(
-        {
-            "text": pa.array([d.text for d in documents], pa.large_string()),
-            "subset": pa.array([d.subset for d in documents], pa.string()),
-            "source": pa.array([d.source for d in documents], pa.string()),
-            "piece": pa.array([d.piece for d in documents], pa.int32()),
-            "digest": pa.array([d.digest for d in documents], pa.binary(16)),
-        }
+        {field.name: pa.array([getattr(d, field.name) for d in documents], field.type) for field in columns},
+        schema=columns,
     )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
@@ -88,23 +76,23 @@ class Shard:
     checks: Checks
     entry: ShardEntry
     start: int
+    dimension: int
+    precision: str
 
     @property
     def rows(self) -> int:
         return self.entry.rows
 
-    def _path(self, name: str) -> Path:
-        return self.checks.path(f"{self.entry.name}/{name}", self.entry.files[name])
-
     @cached_property
     def vectors(self) -> np.ndarray:
-        return np.load(self._path(VECTORS), mmap_mode="r", allow_pickle=False)
+        path = self.checks.path(f"{self.entry.name}/{VECTORS}", self.entry.files[VECTORS])
+        return open_vectors(path, rows=self.rows, dimension=self.dimension, precision=self.precision)
 
     @cached_property
     def documents(self) -> Any:
-        import pyarrow as pa
-
-        return pa.ipc.open_file(pa.memory_map(str(self._path(DOCUMENTS)))).read_all()
+        every_value = partial(open_documents, rows=self.rows, every_value=True)
+        path = self.checks.path(f"{self.entry.name}/{DOCUMENTS}", self.entry.files[DOCUMENTS], every_value)
+        return open_documents(path, rows=self.rows)
 
     def digests(self) -> Iterator[bytes]:
         """The digests of the documents' texts."""
@@ -124,6 +112,11 @@ class VectorIndex:
     @property
     def rows(self) -> int:
         return sum(s.rows for s in self.shards)
+
+    def remarks(self) -> list[str]:
+        """What whoever searches this index should know, one sentence each."""
+        so_far = f"{self.folder} is not finished: it has {counted(self.rows, 'piece')} so far"
+        return [so_far] * (not self.manifest.complete) + milvus_address.remarks(self.folder, self.manifest.search)
 
     @property
     def dimension(self) -> int:
@@ -174,35 +167,36 @@ class VectorIndex:
 def open_shards(folder: Path, manifest: Manifest) -> tuple[Shard, ...]:
     checks, shards, start = Checks(folder), [], 0
     for entry in manifest.shards:
-        shards.append(Shard(checks, entry, start))
+        shards.append(Shard(checks, entry, start, manifest.embedder.dimension, manifest.precision))
         start += entry.rows
     return tuple(shards)
 
 
 def open_vector_index(
-    folder: str | Path, *, nprobe: int | None = None, ef_search: int | None = None
-) -> VectorIndex:  # fmt: skip
+    folder: str | Path, *, nprobe: int | None = None, ef_search: int | None = None, uri: str | None = None
+) -> VectorIndex:
     """Open an index folder, or as much of it as is built.
 
     nprobe     lists that an IVF index reads per query;  ef_search: candidates that an HNSW index keeps
+    uri        the Milvus server or file that may be used though only the folder names it; see milvus_address
     Raises MissingArtifact if there is no index, it has no shard yet, or a file is missing or differs from the manifest
     in size; and when a file is first read, if its hash differs from the manifest.
     """
     folder = Path(folder)
-    index = opened(folder, read_manifest(folder), nprobe=nprobe, ef_search=ef_search)
+    index = opened(folder, read_manifest(folder), nprobe=nprobe, ef_search=ef_search, uri=uri)
     if not index.shards:
         raise MissingArtifact(f"{folder} has no finished shard yet", "run its ttft index command again to resume")
     return index
 
 
 def opened(
-    folder: Path, manifest: Manifest, *, nprobe: int | None = None, ef_search: int | None = None
-) -> VectorIndex:  # fmt: skip
+    folder: Path, manifest: Manifest, *, nprobe: int | None = None, ef_search: int | None = None, uri: str | None = None
+) -> VectorIndex:
     """The index described by a manifest, possibly without shards. Raises MissingArtifact for a missing file."""
     for name, facts in manifest.files().items():
         present(folder / name, facts)
     shards = open_shards(folder, manifest)
-    searcher: Any = FaissSearch(shards, manifest.search.segments, nprobe, ef_search)
+    searcher: Any = FaissSearch(shards, manifest.search, nprobe, ef_search)
     if manifest.search.store == "milvus":
-        searcher = MilvusSearch(folder, shards, manifest.search, manifest.embedder.dimension, nprobe, ef_search)
+        searcher = MilvusSearch(folder, shards, manifest.search, manifest.embedder.dimension, nprobe, ef_search, uri)
     return VectorIndex(folder, manifest, shards, searcher)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ttft.errors import MissingArtifact, TtftError
+from ttft.files import open_regular
 from ttft.records import Document
-from ttft.run_dir import DOCUMENTS, PROVENANCE, VECTORS, sealed, sha256_file
+from ttft.run_dir import DOCUMENTS, VECTORS, read_provenance, sha256_file
 from ttft.vector_index import milvus
-from ttft.vector_index.manifest import HashedFile, Manifest
+from ttft.vector_index.contents import open_documents
+from ttft.vector_index.faiss_check import check
+from ttft.vector_index.manifest import HashedFile, Manifest, Segment
+from ttft.vector_index.segments import FLAT
 
 UNIT = 5e-3  # how far from 1 the length of a vector stored in float16 may be
 
@@ -26,42 +31,52 @@ def damage(folder: Path, manifest: Manifest, shards: Any, on_file: Callable[[str
             unread.add(name)
             yield f"{name} {wrong}"
         on_file(name)
-    if (folder / PROVENANCE).exists() and not _is_sealed(folder / PROVENANCE):
-        yield f"{PROVENANCE} is damaged: its hash does not match"
+    try:
+        read_provenance(folder)
+    except TtftError as error:
+        yield error.message.replace(f"{folder}/", "")
     for shard in shards:
         name = shard.entry.name
         if not unread & {f"{name}/{DOCUMENTS}", f"{name}/{VECTORS}"}:
-            yield from _content(shard, manifest.embedder.dimension)
+            yield from _content(folder, shard)
+    for segment in (manifest.search.trained, *manifest.search.segments):
+        if segment is not None and segment.file not in unread:
+            yield from _search(folder, manifest, segment)
     if manifest.search.store == "milvus" and not unread:
         yield from milvus.faults(folder, manifest.search, shards, manifest.embedder.dimension)
-    if sum(shard.rows for shard in shards) != manifest.rows:
-        yield f"the shards have {sum(s.rows for s in shards):,} rows, the manifest says {manifest.rows:,}"
 
 
 def _file(path: Path, facts: HashedFile) -> str:
     """The problem with a file listed in the manifest; "" if there is none."""
-    if not path.exists():
-        return "is missing"
-    if path.stat().st_size != facts.bytes:
-        return f"has {path.stat().st_size:,} bytes, not {facts.bytes:,}"
-    return "" if sha256_file(path) == facts.sha256 else "is damaged: its hash does not match the manifest"
-
-
-def _is_sealed(path: Path) -> bool:
-    """Whether a JSON file matches the hash that it contains. Every start changes this file, so the manifest cannot list
-    it."""
     try:
-        value = json.loads(path.read_bytes())
-    except ValueError:
-        return False
-    return isinstance(value, dict) and value == sealed(value)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+        if size != facts.bytes:
+            return f"has {size:,} bytes, not {facts.bytes:,}"
+        return "" if sha256_file(path) == facts.sha256 else "is damaged: its hash does not match the manifest"
+    except TtftError as error:
+        return error.message.replace(f"{path} ", "")
 
 
-def _content(shard: Any, dimension: int) -> Iterator[str]:
+def _search(folder: Path, manifest: Manifest, segment: Segment) -> Iterator[str]:
+    """The problem of a Faiss file whose hash is right."""
+    try:
+        check(
+            folder / segment.file, rows=segment.rows, dimension=manifest.embedder.dimension,
+            kind=manifest.search.kind or FLAT,
+        )  # fmt: skip
+    except MissingArtifact as error:
+        yield error.message.replace(f"{folder}/", "")
+
+
+def _content(folder: Path, shard: Any) -> Iterator[str]:
     """The problems of a shard whose files are intact: wrong shapes, invalid vectors, wrong digests."""
-    name, vectors, documents = shard.entry.name, shard.vectors, shard.documents
-    if vectors.shape != (shard.rows, dimension) or documents.num_rows != shard.rows:
-        yield f"{name} has {documents.num_rows:,} documents and vectors {vectors.shape}, not {(shard.rows, dimension)}"
+    name = shard.entry.name
+    try:
+        vectors, documents = shard.vectors, shard.documents
+        open_documents(folder / name / DOCUMENTS, rows=shard.rows, every_value=True)
+    except MissingArtifact as error:
+        yield error.message.replace(f"{folder}/", "")
         return
     lengths = np.linalg.norm(np.asarray(vectors, dtype=np.float32), axis=1)
     if not np.isfinite(lengths).all():
