@@ -261,7 +261,7 @@ def test_a_file_that_is_no_policy_is_named(run_ttft, index_folder, tmp_path, cap
     for text, words in (
         ("{", "is not JSON"),
         ("[]", "is not a policy"),
-        ('{"schema": 2}', "is not a policy: intercept: Field required"),
+        ('{"schema": 2}', "is not a policy: intercept: is missing"),
         ('{"schema": 1, "curves": {}}', "is not a policy: schema is 1, this ttft reads 2"),
         ('{"schema": 2, "intercept": NaN}', "NaN is no number"),
     ):
