@@ -6,8 +6,9 @@ import json
 
 import pytest
 import yaml
-from small import sentences
+from small import sentences, write_config, write_lines
 
+from ttft.run_dir import sealed, write_json
 from ttft.state import read_lines
 
 
@@ -88,7 +89,7 @@ def test_the_jobs_of_a_run_are_that_run(calibrated, tmp_path, run_ttft, capsys):
     for number, (job, some) in enumerate(zip(jobs, (lines[:10], lines[10:]), strict=True), 1):
         job.mkdir()
         (job / "results.jsonl").write_text("".join(some))
-        (job / "config.yaml").write_text(yaml.safe_dump(config | {"job": f"{number}/2"}))
+        write_config(job, config | {"job": f"{number}/2"})
     for runs, out in (([run], "whole.json"), (jobs, "jobs.json"), (jobs[:1], "half.json")):
         capsys.readouterr()
         assert run_ttft("calibrate", *runs, "--out", tmp_path / out) == 0
@@ -103,10 +104,10 @@ def guarded_copy(run, out, lambda_, final=None):
     for result in read_lines(run / "results.jsonl"):
         nats = [*result["nats"][:-1], final or result["nats"][-1]]
         guard = {"scale": 0.0, "known": {}, "tuned_nats": nats[-1]}
-        lines.append(json.dumps(result | {"kept": "base", "nats": nats, "guard": guard}) + "\n")
-    (out / "results.jsonl").write_text("".join(lines))
+        lines.append(result | {"kept": "base", "nats": nats, "guard": guard})
+    write_lines(out / "results.jsonl", lines)
     config = yaml.safe_load((run / "config.yaml").read_text())
-    (out / "config.yaml").write_text(yaml.safe_dump(config | {"lambda_": lambda_, "guard": True}))
+    write_config(out, config | {"lambda_": lambda_, "guard": True})
     return out
 
 
@@ -142,7 +143,7 @@ def test_the_rule_ends_selection_and_brings_its_lambda(calibrated, index_folder,
     policy = json.loads((calibrated[0] / "policy.json").read_text())
     # a policy of which the answer is known: only the first two steps promise something
     known = policy | {"intercept": 0.0, "min_gain": 0.5, "curves": {"n": {"x": [1, 2, 3], "y": [1, 1, 0]}}}
-    (tmp_path / "known.json").write_text(json.dumps(known))
+    write_json(tmp_path / "known.json", sealed(known))
     command = ("select", index_folder, "--prompt", sentences(1, 5), "-n", 4, "--no-texts", "--policy")
     assert run_ttft(*command, tmp_path / "known.json") == 0
     chosen = json.loads(capsys.readouterr().out)
@@ -156,7 +157,7 @@ def test_a_rule_that_expects_nothing_leaves_the_base_model(
     calibrated, index_folder, many_prompts, lm_folder, run_ttft, tmp_path
 ):
     policy = json.loads((calibrated[0] / "policy.json").read_text())
-    (tmp_path / "no.json").write_text(json.dumps(policy | {"intercept": -1.0, "curves": {}, "min_gain": 0.0}))
+    write_json(tmp_path / "no.json", sealed(policy | {"intercept": -1.0, "curves": {}, "min_gain": 0.0}))
     assert (
         run_ttft(*tuned(index_folder, many_prompts, tmp_path / "r", lm_folder, "--policy", tmp_path / "no.json")) == 0
     )
@@ -197,13 +198,13 @@ def test_a_budget_is_spread_and_never_exceeded(
 def test_another_policy_is_another_run(calibrated, index_folder, many_prompts, lm_folder, run_ttft, tmp_path, capsys):
     policy = json.loads((calibrated[0] / "policy.json").read_text())
     path = tmp_path / "p.json"
-    path.write_text(json.dumps(policy))
+    write_json(path, sealed(policy))
     command = tuned(index_folder, many_prompts, tmp_path / "r", lm_folder, "--policy", path, "--max-prompts", 1)
     assert run_ttft(*command) == 0
     assert (
         len(yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())["policy"]) == 64
     )  # its content, not its place
-    path.write_text(json.dumps(policy | {"min_gain": 9.0}))
+    write_json(path, sealed(policy | {"min_gain": 9.0}))
     capsys.readouterr()
     assert run_ttft(*command) == 2
     assert "policy" in capsys.readouterr().err
@@ -231,7 +232,7 @@ def test_wrong_use_is_named(calibrated, run_ttft, tmp_path, capsys, arguments, w
         (out / name).mkdir(parents=True)
         (out / name / "results.jsonl").write_bytes((run / "results.jsonl").read_bytes())
         config = yaml.safe_load((run / "config.yaml").read_text()) | change
-        (out / name / "config.yaml").write_text(yaml.safe_dump(config))
+        write_config(out / name, config)
     places = {"RUN": run, "RUN2": out / "RUN2", "RUN3": out / "RUN3", "NEAREST": out / "NEAREST"}
     assert run_ttft("calibrate", *[places.get(a, a) for a in arguments]) == 2
     assert words in capsys.readouterr().err
@@ -257,7 +258,21 @@ def test_rules_that_do_not_fit_together_are_named(run_ttft, index_folder, capsys
 
 
 def test_a_file_that_is_no_policy_is_named(run_ttft, index_folder, tmp_path, capsys):
-    for text in ("{", "[]", '{"schema": 1}', '{"schema": 2, "curves": {}}'):
+    for text, words in (
+        ("{", "is not JSON"),
+        ("[]", "is not a policy"),
+        ('{"schema": 2}', "is not a policy: intercept: is missing"),
+        ('{"schema": 1, "curves": {}}', "is not a policy: schema is 1, this ttft reads 2"),
+        ('{"schema": 2, "intercept": NaN}', "NaN is no number"),
+    ):
         (tmp_path / "p.json").write_text(text)
         assert run_ttft("select", index_folder, "--prompt", "river", "--policy", tmp_path / "p.json") == 2
-        assert "is not a policy" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert words in error and "ttft calibrate" in error
+
+
+def test_a_policy_in_which_a_number_was_changed_is_refused(calibrated, run_ttft, index_folder, tmp_path, capsys):
+    policy = json.loads((calibrated[0] / "policy.json").read_text())
+    write_json(tmp_path / "p.json", policy | {"intercept": policy["intercept"] + 0.1})
+    assert run_ttft("select", index_folder, "--prompt", "river", "--policy", tmp_path / "p.json") == 2
+    assert "is damaged: its hash does not match" in capsys.readouterr().err

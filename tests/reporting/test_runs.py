@@ -92,7 +92,7 @@ def test_missing_or_empty_run(write_run, fake, tmp_path):
         ({"text_sha256": "abc"}, "text_sha256: String should match"),
         ({"guard": {"scale": 0.5}}, "guard needs scale, known, tuned_nats"),
         ({"guard": {"scale": 2, "known": {}, "tuned_nats": 1.0}}, r"guard.scale: Input should be less than"),
-        ({"unknown": 1}, "unknown: Unexpected keyword"),
+        ({"unknown": 1}, "unknown: unknown key"),
         ({"prompt_id": "a"}, "repeats 'a' of line 1"),
     ],
 )

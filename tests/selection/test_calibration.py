@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
 
-from ttft.errors import TtftError
+from ttft.errors import ConfigError, TtftError
 from ttft.records import Result
 from ttft.selection.budget import spread
 from ttft.selection.calibration import Scored, calibrate, fit, rank_correlation
@@ -89,17 +90,31 @@ def test_a_policy_survives_its_file_bit_for_bit():
     "change",
     [
         {"schema": 7},
+        {"schema": 1},
+        {"schema": True},
         {"curves": {"n": {"x": [2, 1], "y": [0, 0]}}},
+        {"curves": {"n": {"x": [], "y": []}}},
+        {"curves": {"n": {"x": [1, 2], "y": [0]}}},
+        {"curves": {"n": {"x": [1], "y": [math.nan]}}},
+        {"curves": {"n": {"x": [1], "y": [math.inf]}}},
+        {"curves": {"n": {"x": [1], "y": ["0"]}}},
         {"curves": {"mood": {"x": [1], "y": [0]}}},
         {"curves": {"n": {"x": [1]}}},
         {"intercept": None},
+        {"min_gain": math.nan},
+        {"min_gain": True},
         {"facts": {}},
+        {"facts": {"lambda_": "much"}},
+        {"facts": {"lambda_": -1.0}},
+        {"facts": {"lambda_": 1.0, "embedder": 3}},
+        {"facts": {"lambda_": 1.0, "mood": 3}},
+        {"more": 1},
     ],
 )
 def test_a_damaged_policy_is_refused(change):
     good = GainPolicy(0.0, {"n": (np.ones(1), np.ones(1))}, 0.0, {"lambda_": 1.0}).to_json()
     GainPolicy.from_json(good)
-    with pytest.raises(ValueError):
+    with pytest.raises(ConfigError, match="the policy"):
         GainPolicy.from_json(good | change)
 
 

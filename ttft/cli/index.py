@@ -164,11 +164,14 @@ def info(
 
 @index.command("verify")
 def verify(folder: Folder = None, config: ConfigFile = None, sets: Sets = None, dry_run: DryRun = False) -> None:
-    """Check every file of an index: hashes, row counts, and that all vectors are finite and of unit length.
+    """Check every file of an index: hashes, row counts, and that all vectors are finite and of unit length. Of a run,
+    every line of every file.
 
     Examples:
 
         ttft index verify runs/index
+
+        ttft index verify runs/sift
     """
     given = configure(VerifyConfig, locals())
     from ttft.commands.index_verify import run

@@ -41,6 +41,7 @@ def calibrate(
 def report(
     runs: Annotated[list[str] | None, argument(ReportConfig, "runs", "RUN...")] = None,
     out: Annotated[str | None, option(ReportConfig, "out", "--out", "-o")] = None,
+    verify: Annotated[bool | None, option(ReportConfig, "verify", "--verify")] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     dry_run: DryRun = False,
@@ -54,6 +55,8 @@ def report(
         ttft report runs/*/ --out report.html
 
         ttft report runs/big   # a folder with the jobs of one run
+
+        ttft report --verify runs/sift
     """
     given = configure(ReportConfig, locals())
     from ttft.commands.report import run

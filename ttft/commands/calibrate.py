@@ -6,6 +6,7 @@ scores under the full update: it predicts the gain of steps, and the guard judge
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def run(config: CalibrateConfig, *, dry_run: bool = False) -> None:
     calibration = calibrate(prompts, folds=config.folds, keep=config.keep, seed=config.seed)
     policy = calibration.policy.to_json() | {"facts": _facts(best, calibration)}
     run_dir.make_folder(policy_path.parent)
-    run_dir.write_json(policy_path, policy)
+    run_dir.write_json(policy_path, run_dir.sealed(policy))
     say(_summary(calibration, policy_path, best))
 
 
@@ -61,9 +62,9 @@ def _table(comparison: Comparison) -> str:
 def _facts(run: Run, calibration: Calibration) -> dict:
     """What the policy was fitted on, and how well it predicts."""
     keys = ("lambda_", "embedder", "model", "method", "lr", "n", "k", "score", "index_sha256")
-    low, high = calibration.interval
+    rho, low, high = (x if math.isfinite(x) else None for x in (calibration.correlation, *calibration.interval))
     return {key: run.config.get(key) for key in keys} | {
-        "prompts": calibration.prompts, "rank_correlation": calibration.correlation, "interval": [low, high],
+        "prompts": calibration.prompts, "rank_correlation": rho, "interval": [low, high],
     }  # fmt: skip
 
 

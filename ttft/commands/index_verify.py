@@ -1,4 +1,4 @@
-"""ttft index verify: check every file of an index and report damage."""
+"""ttft index verify: check every file of an index, or of a run, and report damage."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from ttft.commands.console import note, progress, say, show_plan
+from ttft.commands.verify_runs import verify_runs
 from ttft.config.index import VerifyConfig
 from ttft.errors import MissingArtifact
 from ttft.progress import Progress, counted
@@ -16,11 +17,15 @@ def run(config: VerifyConfig, *, dry_run: bool = False) -> None:
     if dry_run:
         show_plan(config, [])
         return
+    from ttft.reporting.verify import is_run
     from ttft.vector_index.manifest import read_manifest
     from ttft.vector_index.shards import open_shards
     from ttft.vector_index.verify import damage
 
     folder = Path(config.folder)
+    if is_run(folder):
+        verify_runs([folder])
+        return
     manifest = read_manifest(folder)
     files, found, read = manifest.files(), [], count(1)
     with progress() as display:

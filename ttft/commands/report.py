@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ttft import files, run_dir
 from ttft.commands.console import say, show_plan
+from ttft.commands.verify_runs import verify_runs
 from ttft.config.report import ReportConfig
 from ttft.errors import ConfigError
 
@@ -20,12 +21,15 @@ SCHEMA = 1  # of the file of numbers
 
 
 def run(config: ReportConfig, *, dry_run: bool = False) -> None:
-    """Report on config.runs; the last line on stdout is the path of the page."""
+    """Report on config.runs; the last line on stdout is the path of the page. With config.verify, only check them."""
     folders = [Path(name) for name in config.runs]
+    if config.verify and not dry_run:
+        verify_runs(folders)
+        return
     page_path = page_file(folders, config.out)
     numbers_path = page_path.with_suffix(".json")
     if dry_run:
-        show_plan(config, [page_path, numbers_path])
+        show_plan(config, [] if config.verify else [page_path, numbers_path])
         return
 
     from ttft.reporting.groups import read_groups

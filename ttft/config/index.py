@@ -143,10 +143,10 @@ class MergeConfig(SearchFields):
 
 
 class VerifyConfig(Config):
-    """The index to read."""
+    """The index, or the run, to read."""
 
     folder: str
-    """Index folder."""
+    """Index folder; `verify` also takes the folder of a run."""
 
 
 class InfoConfig(VerifyConfig, EffortFields):

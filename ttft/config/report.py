@@ -20,3 +20,6 @@ class ReportConfig(Config):
 
     subsets: bool = True
     """Also print the table per subset (the page always includes it)."""
+
+    verify: bool = False
+    """Instead of reporting, read every file of the runs and say what is damaged."""

@@ -41,7 +41,13 @@ class Scored:
         """From a result. The last score is the one under the full update, whatever a guard decided.
 
         A policy predicts the gain of steps. Fitted to what a guard kept, it would never see a harmful step.
+        Raises TtftError where the result has no uncertainty for each of its steps.
         """
+        if len(result.sigma) <= result.steps_taken:
+            raise TtftError(
+                f"prompt {result.prompt_id!r} has {result.steps_taken} steps but {len(result.sigma)} values of sigma",
+                "the results were changed by hand: make the run again",
+            )
         nats = np.array([*result.nats[:-1], result.tuned_nats])
         bits = nats / (math.log(2) * result.bytes)
         return cls(np.array(result.sigma), np.array(result.steps), bits, result.bytes)

@@ -13,12 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-SCHEMA = 1
+from ttft.errors import ConfigError
+from ttft.state import STRICT, record
+
+SCHEMA = 2
 FEATURES = ("n", "sigma", "slope")
+AGAIN = "make one: ttft calibrate RUN --out policy.json"
+Number = Annotated[float, Field(ge=-1e100, le=1e100)]
 
 
 def features(sigma: np.ndarray) -> dict[str, np.ndarray]:
@@ -53,21 +59,62 @@ class GainPolicy:
         return head | {"curves": curves, "facts": dict(self.facts)}
 
     @classmethod
-    def from_json(cls, data: Any) -> GainPolicy:
-        """Raises ValueError saying what is wrong if the data is not a policy."""
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise ValueError(f"expected schema {SCHEMA}")
-        if not isinstance(data.get("facts"), dict) or "lambda_" not in data["facts"]:
-            raise ValueError("expected facts with the lambda_ that it was calibrated with")
-        try:
-            curves = {name: (np.array(c["x"], float), np.array(c["y"], float)) for name, c in data["curves"].items()}
-            policy = cls(float(data["intercept"]), curves, float(data["min_gain"]), data["facts"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"a key is missing or has the wrong type: {error}") from None
-        for name, (x, y) in curves.items():
-            if name not in FEATURES or x.shape != y.shape or x.ndim != 1 or not len(x) or (np.diff(x) < 0).any():
-                raise ValueError(f"curve {name!r} is not a list of corners of one of {', '.join(FEATURES)}")
-        return policy
+    def from_json(cls, data: Any, where: str = "the policy") -> GainPolicy:
+        """Raises ConfigError that begins with `where` and names the key that is wrong, missing or unknown."""
+        if isinstance(data, dict) and data.get("schema") not in (None, SCHEMA):
+            raise ConfigError(
+                f"{where}: schema is {data['schema']!r}, this ttft reads {SCHEMA}; another version wrote it", AGAIN
+            )
+        known = record(_PolicyRecord, data, where, ConfigError, AGAIN)
+        curves = {str(name): (np.array(c.x, float), np.array(c.y, float)) for name, c in known.curves.items()}
+        return cls(known.intercept, curves, known.min_gain, data["facts"])
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The corners of a curve."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    x: list[Number]
+    y: list[Number]
+
+    def __post_init__(self) -> None:
+        if not self.x or len(self.x) != len(self.y) or self.x != sorted(self.x):
+            raise ValueError("x must ascend, and y be as long")
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a policy was fitted on, and how well it predicts; of these only lambda_ must be known."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    lambda_: Annotated[float, Field(gt=0)] | Literal["auto"]
+    embedder: str | None = None
+    model: str | None = None
+    method: str | None = None
+    lr: Number | None = None
+    n: int | None = None
+    k: int | Literal["all"] | None = None
+    score: str | None = None
+    index_sha256: str | None = None
+    prompts: int | None = None
+    rank_correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
+    interval: list[Annotated[float, Field(ge=-1, le=1)] | None] | None = None
+
+
+@dataclass(frozen=True)
+class _PolicyRecord:
+    """The JSON form of a policy."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    schema: Literal[2]
+    intercept: Number
+    min_gain: Number
+    curves: dict[Literal["n", "sigma", "slope"], _Curve]
+    facts: _Facts
 
 
 def worthwhile(gains: np.ndarray, price: float) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,23 +13,26 @@ from ttft.embedding import Embedder, canonical_name, load_embedder
 from ttft.errors import ConfigError, MissingArtifact
 from ttft.records import Document, Selection, StoppedBecause
 from ttft.retriever import Retriever
-from ttft.run_dir import sha256_text
+from ttft.run_dir import sealed, sha256_text
 from ttft.runtime import Timer, one_blas_thread
-from ttft.selection.policy import CalibratedRule, GainPolicy
+from ttft.selection.policy import AGAIN, CalibratedRule, GainPolicy
 from ttft.selection.redundancy import pool_redundancy
+from ttft.state import read_json
 from ttft.vector_index.shards import VectorIndex
 
 
 def read_policy(path: str | Path) -> GainPolicy:
-    """Read a policy made by `ttft calibrate`. Raises MissingArtifact or ConfigError naming the file."""
-    if not Path(path).is_file():
-        raise MissingArtifact(f"no such policy: {path}", "make one: ttft calibrate RUN --out policy.json")
-    try:
-        return GainPolicy.from_json(json.loads(Path(path).read_bytes()))
-    except ValueError as error:
-        raise ConfigError(
-            f"{path} is not a policy: {error}", "make one: ttft calibrate RUN --out policy.json"
-        ) from None
+    """Read a policy made by `ttft calibrate`. Raises MissingArtifact if there is none, ConfigError naming the file if
+    it is not a policy or was changed since it was made."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingArtifact(f"no such policy: {path}", AGAIN)
+    value = read_json(path, ConfigError, AGAIN)
+    rest = {key: part for key, part in value.items() if key != "sha256"} if isinstance(value, dict) else value
+    policy = GainPolicy.from_json(rest, f"{path} is not a policy")
+    if value != sealed(rest):
+        raise ConfigError(f"{path} is damaged: its hash does not match", AGAIN)
+    return policy
 
 
 def encoder_of(
