@@ -18,14 +18,14 @@ from ttft.config.select import SelectConfig
 from ttft.config.tuning import TuningFields
 
 KEYS_OF_CLI = {"config", "sets", "dry_run"}
-NUMBERS_OR_WORDS = {"k", "lambda_", "lambdas"}
-"""Fields whose flags take a number or a word, which Typer passes on as text."""
 
 
 def option(config: type[Config], field: str, *names: str) -> Any:
     """A flag for a field: its help is the field's docstring and default, its placeholder the field's choices."""
     names = names or ("--" + field.replace("_", "-"),)
-    return typer.Option(*names, help=_help(config, field, names[0]), metavar=_metavar(config, field))
+    kinds = _parts(config.model_fields[field].annotation)
+    parser = _number if {int, float} & set(kinds) else None  # else Typer checks, and its messages do not name the value
+    return typer.Option(*names, help=_help(config, field, names[0]), metavar=_metavar(kinds), parser=parser)
 
 
 def argument(config: type[Config], field: str, name: str) -> Any:
@@ -43,25 +43,35 @@ def _help(config: type[Config], field: str, flag: str) -> str:
     return f"{text} [dim]\\[default: {default}][/dim]"
 
 
-def _metavar(config: type[Config], field: str) -> str | None:
-    """The placeholder of a field with choices, such as INTEGER|all; None for any other field."""
+def _metavar(kinds: list[Any]) -> str | None:
+    """The placeholder of a field with choices or numbers, such as INT|all; None for any other field."""
     choices: list[str] = []
-    for part in _parts(config.model_fields[field].annotation):
-        if get_origin(part) is Literal:
-            choices += get_args(part)
-        elif part in (int, float):
-            choices.append(part.__name__.upper())
-    literal = any(not choice.isupper() for choice in choices)
-    return "|".join(choices) if literal else None
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            choices += get_args(kind)
+        elif kind in (int, float):
+            choices.append(kind.__name__.upper())
+    return "|".join(choices) or None
 
 
 def _parts(annotation: Any) -> list[Any]:
-    """The members of a union, without their annotations."""
+    """The members of a union, or the elements of a tuple, without their annotations."""
     if get_origin(annotation) is Annotated:
         return _parts(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
+    if get_origin(annotation) in (Union, UnionType, tuple):
         return [part for member in get_args(annotation) for part in _parts(member)]
     return [annotation]
+
+
+def _number(word: str) -> int | float | str:
+    """The finite number that a word stands for, else the word."""
+    with suppress(ValueError):
+        return int(word)
+    with suppress(ValueError):
+        value = float(word)
+        if math.isfinite(value):
+            return value
+    return word
 
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file with options (see configs/).")]
@@ -101,17 +111,4 @@ Subset = Annotated[list[str] | None, option(SelectConfig, "subsets", "--subset")
 def configure(kind: type[Config], given: dict[str, Any]) -> Any:
     """The configuration for a command's arguments. Precedence: flags, --set, --config, defaults."""
     flags = {k: v for k, v in given.items() if k not in KEYS_OF_CLI and v not in (None, [])}
-    for name in NUMBERS_OR_WORDS & set(flags):
-        words = flags[name]
-        flags[name] = [_number(word) for word in words] if isinstance(words, list) else _number(words)
     return kind.build(given["config"], given["sets"], flags)
-
-
-def _number(word: str) -> int | float | str:
-    """The finite number that a word stands for, else the word."""
-    for kind in (int, float):
-        with suppress(ValueError):
-            value = kind(word)
-            if math.isfinite(value):
-                return value
-    return word

@@ -24,6 +24,7 @@ MOST_SEED = 2**63 - 1  # what torch and numpy take
 MOST_FLOAT = 1e38  # about the largest number of float32
 MOST_TEXTS = 1_000_000
 """Of a selection: its arrays grow with n, whether or not the index has that many texts."""
+BETTER_WORDS = {"a valid array": "a list, such as [1, 2]", f"{MOST_FLOAT:.0f}": f"{MOST_FLOAT:g}"}
 
 
 class Config(BaseModel):
@@ -90,7 +91,9 @@ class Config(BaseModel):
         if error["type"] == "missing":
             return f"{key} is missing: set it on the command line (see --help) or in a YAML file ({key}: ...)"
         where = f"{origin[key]}: " if key in origin else ""
-        message = error["msg"].removeprefix("Value error, ").replace("a valid array", "a list, such as [1, 2]")
+        message = error["msg"].removeprefix("Value error, ")
+        for words, better in BETTER_WORDS.items():
+            message = message.replace(words, better)
         # the value as it was given: pydantic's own is what its JSON parser made of it
         got = f" (got {shortened(repr(values.get(key, error['input'])))})" if key else ""
         return f"{where}{key + ': ' if key else ''}{message}{got}"
