@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ttft.errors import ConfigError, MissingArtifact, TtftError, install_hint
+from ttft.files import check_folder
 from ttft.progress import counted
 from ttft.run_dir import sha256_file
 from ttft.runtime import quiet_loading
@@ -195,6 +196,9 @@ def load_embedder(
 
     path = locate(name)
     folder = Path(path)
+    for place in (folder, Path(tokenizer or path)):
+        if place.is_dir():
+            check_folder(place)
     stated = sentence_transformers_settings(folder) if folder.is_dir() else {}
     try:
         options = {"revision": revision, "trust_remote_code": trust_remote_code}

@@ -31,8 +31,8 @@ LARGEST_STATE = 256 << 20  # bytes of a file that is read as a whole
 PART = re.compile(r"\..+\.[0-9a-f]{16}\.part")
 SHARD = re.compile(r"shard-\d{5,}")
 SCRATCH = re.compile(
-    r"\.seen|\.checked\.json\.\d+|(shard-\d{5,}|[a-z]+\.json|config\.yaml|[a-z]+(-\d+)?\.(jsonl|faiss)"
-    r"|documents\.arrow|vectors\.npy)\.part"
+    r"\.seen|\.checked\.json\.\d+|(shard-\d{5,}|(manifest|provenance)\.json|config\.yaml|problems-\d+\.jsonl"
+    r"|(trained|index|segment-\d+)\.faiss|documents\.arrow|vectors\.npy)\.part"
 )
 """What earlier versions of ttft left when they were killed."""
 
@@ -87,6 +87,15 @@ def read_bytes(path: Path, limit: int = LARGEST_STATE) -> bytes:
         if size > limit:
             raise MissingArtifact(f"{path} has {size:,} bytes, more than any such file of ttft", "it is damaged")
         return handle.read(size)
+
+
+def check_folder(folder: Path) -> None:
+    """Before a library opens the files of a folder: raises MissingArtifact if one of them is a FIFO or a device, which
+    could block it."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
+                raise MissingArtifact(f"{path} is not an ordinary file", "remove it")
 
 
 def is_regular(path: Path) -> bool:

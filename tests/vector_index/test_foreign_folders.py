@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from commands.test_index import arguments
 from vector_index.test_manifest import MILVUS, example
 from vector_index.test_shards import make_index
 
 from ttft.embedding import load_embedder
 from ttft.errors import ConfigError, MissingArtifact, TtftError
 from ttft.finetuning.model import load_causal_lm
-from ttft.run_dir import MANIFEST, sealed
-from ttft.vector_index.manifest import Manifest, Search, read_manifest, write_manifest
+from ttft.indexing.merge import merge_indexes
+from ttft.records import Document
+from ttft.run_dir import MANIFEST, record_provenance, sealed, sha256_file
+from ttft.vector_index.manifest import FileFacts, Manifest, Search, read_manifest, write_manifest
 from ttft.vector_index.milvus_address import address, remarks
-from ttft.vector_index.shards import open_vector_index
+from ttft.vector_index.segments import add_segments
+from ttft.vector_index.shards import open_shards, open_vector_index, write_shard
+from ttft.vector_index.verify import damage
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], Any], manifest: Manifest | None = None) -> Path:
@@ -259,3 +267,236 @@ def test_pickled_weights_are_not_read(tmp_path: Path, encoder_folder: Path) -> N
     (folder / "model.safetensors").unlink()
     with pytest.raises(MissingArtifact):
         load_embedder(str(folder))
+
+
+# ---- links ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_build_writes_through_no_link(tmp_path: Path, run_ttft: Any, corpus_file: Path, encoder_folder: Path) -> None:
+    """Links at every place where something is written, to a file and to a folder of the user."""
+    private, there, out = tmp_path / "private", tmp_path / "there", tmp_path / "index"
+    private.write_text("mine")
+    there.mkdir()
+    (there / "kept").write_text("mine")
+    out.mkdir()
+    names = (".seen", ".checked.json", "manifest.json.part", "provenance.json.part", "trained.faiss",
+             "trained.faiss.part", "segment-00000.faiss", "problems-00.jsonl", "problems-00.jsonl.part",
+             "shard-00001", f".checked.json.{os.getpid()}")  # fmt: skip
+    for name in names:
+        (out / name).symlink_to(private)
+    for name in ("shard-00000", "shard-00000.part", "shard-00002.part"):
+        (out / name).symlink_to(there)
+    command = arguments(corpus_file, out, encoder_folder, "--factory", "IVF4,Flat")
+    assert run_ttft(*command) == 0
+    open_vector_index(out).vectors([0])
+    assert private.read_text() == "mine"
+    assert [p.name for p in there.iterdir()] == ["kept"] and (there / "kept").read_text() == "mine"
+    assert [p for p in out.rglob("*") if p.is_symlink()] == []
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "shard-00001"])
+def test_a_link_in_a_folder_that_is_added_to_is_refused(
+    tmp_path: Path, run_ttft: Any, index_folder: Path, encoder_folder: Path, capsys: Any, name: str
+) -> None:
+    out, there = tmp_path / "index", tmp_path / "there"
+    shutil.copytree(index_folder, out)
+    (out / name).rename(there)
+    (out / name).symlink_to(there)
+    more = tmp_path / "more.jsonl"
+    more.write_text(json.dumps({"text": "river stone cloud"}) + "\n")
+    assert run_ttft(*arguments(more, out, encoder_folder, "--append")) == 2
+    assert f"{name} is a symbolic link" in capsys.readouterr().err
+
+
+def test_a_merge_copies_what_a_link_leads_to(tmp_path: Path, index_folder: Path) -> None:
+    part, there = tmp_path / "part", tmp_path / "there"
+    shutil.copytree(index_folder, part)
+    vectors = part / "shard-00000" / "vectors.npy"
+    vectors.rename(there)
+    vectors.symlink_to(there)
+    merged = merge_indexes([part], tmp_path / "out").folder / "shard-00000" / "vectors.npy"
+    assert not merged.is_symlink() and merged.stat().st_ino != there.stat().st_ino
+    assert merged.read_bytes() == there.read_bytes()
+
+
+# ---- what is in the files ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["fifo", "folder"])
+@pytest.mark.parametrize("name", [MANIFEST, "shard-00000/vectors.npy", "shard-00000/documents.arrow", ".checked.json"])
+def test_something_else_in_place_of_a_file(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
+    index, vectors = make_index(tmp_path / "i", [8])
+    index.documents([0]), index.search(vectors[:1], 2)  # so that there is a .checked.json
+    (index.folder / name).unlink(missing_ok=True)
+    make(index.folder / name)
+    if name == ".checked.json":
+        assert open_vector_index(index.folder).rows == 8
+    else:
+        with pytest.raises(MissingArtifact, match=name.rsplit("/", 1)[-1]):
+            open_vector_index(index.folder)
+
+
+def stated_anew(folder: Path, name: str, content: bytes) -> Path:
+    """A file of an index replaced, and its new size and hash in the manifest."""
+    path, manifest = folder / name, read_manifest(folder)
+    path.unlink()
+    path.write_bytes(content)
+    facts = {"bytes": len(content), "sha256": sha256_file(path)}
+    for shard in manifest.shards:
+        for file in shard.files:
+            if f"{shard.name}/{file}" == name:
+                shard.files[file] = FileFacts(**facts)
+    search = manifest.search
+    search.segments = [replace(s, **facts) if s.file == name else s for s in search.segments]
+    if search.trained is not None and search.trained.file == name:
+        search.trained = replace(search.trained, **facts)
+    write_manifest(folder, manifest)
+    return folder
+
+
+def use(folder: Path) -> None:
+    index = open_vector_index(folder)
+    index.search(np.ones((1, index.dimension), dtype=np.float32), 5)
+    index.vectors(range(index.rows)), index.documents(range(index.rows))
+
+
+def problems(folder: Path) -> list[str]:
+    manifest = read_manifest(folder)
+    return list(damage(folder, manifest, open_shards(folder, manifest), lambda name: None))
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF4,Flat", "HNSW8"])
+@pytest.mark.parametrize("what", ["documents.arrow", "vectors.npy", ".faiss"])
+def test_a_cut_file_with_the_right_hash_is_refused(tmp_path: Path, factory: str, what: str) -> None:
+    """Mapped as it is, it would end the process."""
+    folder = make_index(tmp_path / "i", [200], factory=factory)[0].folder
+    record_provenance(folder, {"seed": 0})
+    assert problems(folder) == []
+    (name,) = [name for name in read_manifest(folder).files() if name.endswith(what) and name != "trained.faiss"]
+    whole = (folder / name).read_bytes()
+    for end in (0, 5, len(whole) // 4, len(whole) // 2, len(whole) - 200, len(whole) - 1):
+        stated_anew(folder, name, whole[:end])
+        with pytest.raises(MissingArtifact, match=name):
+            use(folder)
+        assert any(name in problem for problem in problems(folder))
+    use(stated_anew(folder, name, whole))
+
+
+def arrays() -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    good = rng.normal(size=(8, 12)).astype(np.float32)
+    return {
+        "another type": good.astype(np.float64), "another precision": good.astype(np.float16),
+        "another byte order": good.astype(">f4"), "objects": good.astype(object), "other rows": good[:7],
+        "another dimension": good[:, :11], "one dimension": good.ravel(), "columns first": np.asfortranarray(good),
+        "not finite": np.full_like(good, np.nan), "too long": good * 100,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", arrays())
+def test_vectors_of_another_form_are_refused(tmp_path: Path, name: str) -> None:
+    folder = make_index(tmp_path / "i", [8])[0].folder
+    sink = io.BytesIO()
+    np.save(sink, arrays()[name], allow_pickle=True)
+    with pytest.raises(MissingArtifact):
+        use(stated_anew(folder, "shard-00000/vectors.npy", sink.getvalue()))
+
+
+def test_documents_of_another_form_are_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    index, _ = make_index(tmp_path / "i", [8])
+    table = index.shards[0].documents
+    wrong = {
+        "other columns": table.drop_columns(["digest"]),
+        "other rows": table.slice(1),
+        "another type": table.set_column(0, "text", table["text"].cast(pa.string())),
+        "missing": table.set_column(0, pa.field("text", pa.large_string()), pa.array([None] * 8, pa.large_string())),
+        "no text": table.set_column(
+            0, "text",
+            pa.LargeStringArray.from_buffers(8, pa.py_buffer(np.array([0, 10**6, *[1] * 6, 8])), pa.py_buffer(b"a" * 10)),
+        ),
+    }  # fmt: skip
+    for documents in wrong.values():
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, documents.schema) as writer:
+            writer.write_table(documents)
+        with pytest.raises(MissingArtifact, match=r"documents\.arrow"):
+            use(stated_anew(index.folder, "shard-00000/documents.arrow", sink.getvalue().to_pybytes()))
+
+
+def test_a_faiss_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    import faiss
+
+    folder = make_index(tmp_path / "i", [200], factory="IVF4,Flat")[0].folder
+    vectors = np.random.default_rng(0).normal(size=(200, 12)).astype(np.float32)
+    for factory, rows, metric in (
+        ("Flat", 200, faiss.METRIC_INNER_PRODUCT), ("IVF4,Flat", 199, faiss.METRIC_INNER_PRODUCT),
+        ("IVF4,Flat", 200, faiss.METRIC_L2), ("IVF5,Flat", 200, faiss.METRIC_INNER_PRODUCT),
+        ("IVF4,SQ8", 200, faiss.METRIC_INNER_PRODUCT),
+    ):  # fmt: skip
+        index = faiss.index_factory(12, factory, metric)
+        index.train(vectors)
+        index.add(vectors[:rows])
+        with pytest.raises(MissingArtifact, match=r"segment-00000\.faiss"):
+            use(stated_anew(folder, "segment-00000.faiss", bytes(faiss.serialize_index(index))))
+
+
+def test_lists_in_another_file_are_not_opened(tmp_path: Path) -> None:
+    """Faiss would open that file for writing."""
+    import faiss
+
+    folder, lists = make_index(tmp_path / "i", [200], factory="IVF4,Flat")[0].folder, tmp_path / "lists"
+    vectors = np.random.default_rng(0).normal(size=(200, 12)).astype(np.float32)
+    index = faiss.index_factory(12, "IVF4,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    elsewhere = faiss.OnDiskInvertedLists(4, index.code_size, str(lists))
+    index.replace_invlists(elsewhere)
+    index.add(vectors)
+    content = bytes(faiss.serialize_index(index))
+    assert lists.exists()
+    with pytest.raises(MissingArtifact, match="in another file"):
+        use(stated_anew(folder, "segment-00000.faiss", content))
+
+
+def test_a_trained_index_is_checked_before_it_is_used(tmp_path: Path) -> None:
+    index, vectors = make_index(tmp_path / "i", [200], factory="IVF4,Flat")
+    trained, manifest = index.folder / "trained.faiss", read_manifest(index.folder)
+    whole = trained.read_bytes()
+    documents = [Document(f"late {i}", "", "g") for i in range(50)]
+    manifest.shards.append(write_shard(index.folder, 1, documents, vectors[:50], precision="float32"))
+    for place in range(0, len(whole), len(whole) // 20):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        trained.write_bytes(damaged)
+        with pytest.raises(MissingArtifact, match=r"trained\.faiss is damaged"):
+            add_segments(
+                index.folder, open_shards(index.folder, manifest), manifest.search, lambda: None, seed=0
+            )  # fmt: skip
+    trained.write_bytes(whole)
+    add_segments(index.folder, open_shards(index.folder, manifest), manifest.search, lambda: None, seed=0)
+    assert len(manifest.search.segments) == 2
+
+
+def test_verify_misses_the_provenance(tmp_path: Path, index_folder: Path) -> None:
+    shutil.copytree(index_folder, tmp_path / "i")
+    assert problems(tmp_path / "i") == []
+    (tmp_path / "i" / "provenance.json").unlink()
+    assert problems(tmp_path / "i") == ["provenance.json is missing"]
+
+
+@pytest.mark.parametrize("cache", ["", "[]", '{"a": 1}', '{"shard-00000/vectors.npy": [1, 2, 3, 4]}', "[" * 10_000])
+def test_a_strange_cache_of_checks_is_ignored(tmp_path: Path, cache: str) -> None:
+    index, _ = make_index(tmp_path / "i", [8])
+    (index.folder / ".checked.json").write_text(cache)
+    use(index.folder)
+
+
+def test_a_fifo_in_a_model_folder_does_not_block(tmp_path: Path, encoder_folder: Path, lm_folder: Path) -> None:
+    for folder, load in ((encoder_folder, load_embedder), (lm_folder, load_causal_lm)):
+        copy = tmp_path / folder.name
+        shutil.copytree(folder, copy)
+        (copy / "config.json").unlink()
+        os.mkfifo(copy / "config.json")
+        with pytest.raises(MissingArtifact, match=r"config\.json"):
+            load(str(copy))

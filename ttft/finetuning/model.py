@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ttft.assets import embedded_model_path
 from ttft.errors import MissingArtifact
+from ttft.files import check_folder
 from ttft.finetuning.gguf_files import gguf_file, load_gguf
 
 EMBEDDED = "embedded"
@@ -37,6 +39,8 @@ def load_causal_lm(
         if file is not None:
             model, tokenizer = load_gguf(file, dtype)
         else:
+            if Path(path).is_dir():
+                check_folder(Path(path))
             tokenizer = AutoTokenizer.from_pretrained(path, **options)
             model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,9 @@ def open_vectors(path: Path, *, rows: int, dimension: int, precision: str) -> np
             if np.lib.format.read_magic(file) != (1, 0):
                 raise ValueError("of another version")
             shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-        except ValueError as error:
-            raise MissingArtifact(f"{path} is not an array: {error}", AGAIN) from None
+        except (ValueError, SyntaxError, TypeError, TokenError, RecursionError, MemoryError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise MissingArtifact(f"{path} is not an array: {reason}", AGAIN) from None
         start, size = file.tell(), os.fstat(file.fileno()).st_size
         expected = np.dtype(precision).newbyteorder("<")
         if shape != (rows, dimension) or dtype != expected or fortran_order:

@@ -83,7 +83,11 @@ def _form(index: Any) -> list[Any]:
     if hasattr(index, "sq"):
         form += [index.sq.qtype, index.sq.d, index.sq.code_size]
     if hasattr(index, "chain"):
-        form += [(type(step).__name__, step.d_in, step.d_out) for step in _chain(index)]
+        form += [(step.d_in, step.d_out) for step in _chain(index)]
+    if hasattr(index, "invlists"):
+        lists = faiss_index.library().downcast_InvertedLists(index.invlists)
+        form += [type(lists).__name__, lists.nlist, lists.code_size]
+        form += [getattr(lists, name, None) for name in ("n_per_block", "block_size")]
     return form
 
 
@@ -93,8 +97,11 @@ def _chain(index: Any) -> list[Any]:
 
 def _sizes(index: Any) -> Iterator[str]:
     faiss = faiss_index.library()
-    if hasattr(index, "codes") and hasattr(index, "code_size") and index.codes.size() != index.ntotal * index.code_size:
-        yield f"it has {index.codes.size()} bytes of codes for {index.ntotal} vectors"
+    if hasattr(index, "codes") and hasattr(index, "code_size"):
+        blocks = hasattr(index, "ntotal2")  # of several vectors each, so that there is room for some more
+        needed = index.ntotal2 * index.M2 // 2 if blocks else index.ntotal * index.code_size
+        if index.codes.size() != needed or (blocks and index.ntotal2 < index.ntotal):
+            yield f"it has {index.codes.size()} bytes of codes for {index.ntotal} vectors"
     if hasattr(index, "sq"):
         quantizer = faiss.ScalarQuantizer
         each = {quantizer.QT_8bit, quantizer.QT_4bit, quantizer.QT_6bit}
@@ -110,8 +117,8 @@ def _sizes(index: Any) -> Iterator[str]:
 def _lists(index: Any) -> Iterator[str]:
     faiss = faiss_index.library()
     lists = faiss.downcast_InvertedLists(index.invlists)
-    if lists.nlist != index.nlist or lists.code_size != index.code_size or index.quantizer.ntotal != index.nlist:
-        yield "its inverted lists are of another index"
+    if index.quantizer.ntotal != index.nlist:
+        yield f"it has {index.nlist} lists, but {index.quantizer.ntotal} centroids"
         return
     total = 0
     for number in range(index.nlist):

@@ -275,7 +275,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     folder = Path(folder)
     path = folder / MANIFEST
-    if not os.path.lexists(path):
+    if not os.path.lexists(path) and (os.access(folder, os.X_OK) or not os.path.lexists(folder)):
         raise MissingArtifact(f"{folder} is not an index (no {MANIFEST} there)", _what_there_is(folder))
     value = read_json(path, hint="build the index again")
     known = isinstance(value, dict) and value.get("schema") == SCHEMA
@@ -286,7 +286,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def _what_there_is(folder: Path) -> str:
-    beside = sorted(p.parent.name for p in folder.parent.glob(f"*/{MANIFEST}"))[:5] if folder.parent.exists() else []
+    beside = sorted(p.parent.name for p in folder.parent.glob(f"*/{MANIFEST}"))[:5] if folder.parent.is_dir() else []
     if not beside:
         return f"build one: ttft index SOURCE --out {folder}"
     return f"indexes in the same folder: {', '.join(beside)}"

@@ -27,6 +27,7 @@ from ttft.vector_index.manifest import FileFacts, Manifest, ShardEntry, read_man
 from ttft.vector_index.milvus import MilvusSearch
 from ttft.vector_index.segments import FaissSearch
 
+LARGEST = 1.01  # coordinate of a vector of length 1, with rounding
 COLUMNS = ("text", "subset", "source", "piece")
 
 
@@ -133,7 +134,8 @@ class VectorIndex:
         return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
     def vectors(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The stored vectors of some rows, (len(ids), d) float32. Raises IndexError for a row that does not exist."""
+        """The stored vectors of some rows, (len(ids), d) float32. Raises IndexError for a row that does not exist,
+        MissingArtifact if one cannot have length 1."""
         ids = np.asarray(ids, dtype=np.int64)
         out = np.empty((len(ids), self.dimension), dtype=np.float32)
         if not len(ids):
@@ -144,6 +146,11 @@ class VectorIndex:
         for number in np.unique(numbers):
             here, shard = np.flatnonzero(numbers == number), self.shards[number]
             out[here] = shard.vectors[ids[here] - shard.start]
+        if not -LARGEST <= out.min() <= out.max() <= LARGEST:
+            raise MissingArtifact(
+                f"{self.folder} has vectors that are not finite or not of length 1",
+                f"see which: ttft index verify {self.folder}",
+            )
         return out
 
     @cached_property
