@@ -293,6 +293,14 @@ def main() -> None:
     import torch
     import transformers  # noqa: F401
 
+    import ttft.commands.index
+    import ttft.commands.report
+    import ttft.indexing.build
+    import ttft.reporting.page
+    import ttft.tuner.run
+    import ttft.tuner.session
+    import ttft.vector_index.verify  # noqa: F401
+
     torch.set_num_threads(1)
     faults = 0
     for number in range(cases):

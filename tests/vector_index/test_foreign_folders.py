@@ -414,7 +414,9 @@ def test_documents_of_another_form_are_refused(tmp_path: Path) -> None:
         "missing": table.set_column(0, pa.field("text", pa.large_string()), pa.array([None] * 8, pa.large_string())),
         "no text": table.set_column(
             0, "text",
-            pa.LargeStringArray.from_buffers(8, pa.py_buffer(np.array([0, 10**6, *[1] * 6, 8])), pa.py_buffer(b"a" * 10)),
+            pa.LargeStringArray.from_buffers(
+                8, pa.py_buffer(np.array([0, 10**6, *[1] * 6, 8])), pa.py_buffer(b"a" * 10)
+            ),
         ),
     }  # fmt: skip
     for documents in wrong.values():
