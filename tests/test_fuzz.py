@@ -51,6 +51,7 @@ def faults(home: Path, seed: int, cases: int) -> list[dict]:
     return lines[:-1]
 
 
+@pytest.mark.slow
 def test_three_hundred_spoilt_inputs(home):
     assert faults(home, 0, 300) == []
 
