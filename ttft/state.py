@@ -36,6 +36,7 @@ STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 KEYS = {"missing": "is missing", "unexpected_keyword_argument": "unknown key"}
 DEEPEST = 64
 CHECK = "check"
+CHECKED = len(f', "{CHECK}": "0123456789abcdef"}}')  # bytes at the end of a line
 
 
 # ---- records -------------------------------------------------------------------------------------------------------
@@ -52,8 +53,18 @@ def record(kind: type[T], value: Any, where: str, error: type[TtftError] = TtftE
     Raises `error` that names the first field that is wrong, missing or unknown.
     """
     try:
-        # as JSON: in strict mode a mapping is a dataclass only there
-        return _adapter(kind).validate_json(json.dumps(value))  # type: ignore[arg-type]
+        text = json.dumps(value)
+    except RecursionError:
+        raise error(f"{where}: nested too deeply", hint) from None
+    return _validated(kind, text, where, error, hint)
+
+
+def _validated(
+    kind: type[T], text: bytes | str, where: str, error: type[TtftError] = TtftError, hint: str = DAMAGED
+) -> T:
+    """`record` of a JSON text, since in strict mode a mapping is a dataclass only there."""
+    try:
+        return _adapter(kind).validate_json(text)  # type: ignore[arg-type]
     except ValidationError as invalid:
         raise error(f"{where}: {_complaint(invalid)}", hint) from None
     except RecursionError:
@@ -108,19 +119,23 @@ def read_json(path: Path, error: type[TtftError] = MissingArtifact, hint: str = 
 # ---- JSON lines ----------------------------------------------------------------------------------------------------
 
 
-def checksum(value: dict[str, Any]) -> str:
-    """Of a record without its "check"."""
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:16]
+def _check(text: bytes) -> bytes:
+    """The end of a line: the checksum of a record's JSON text, as its last field."""
+    return f', "{CHECK}": "{hashlib.sha256(text).hexdigest()[:16]}"}}'.encode()
 
 
 def checked_line(value: dict[str, Any]) -> bytes:
-    """A record as a line with its checksum."""
-    return (json.dumps(value | {CHECK: checksum(value)}, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """A record, which has at least one field, as a line with its checksum."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    return text[:-1] + _check(text) + b"\n"
 
 
-def parse_line(line: bytes, where: str) -> dict[str, Any]:
-    """The record of a line, without its checksum. Raises TtftError for a line that is no JSON object or not the one
+def _content(line: bytes, where: str) -> bytes:
+    """The JSON text of a record without its checksum. Raises TtftError for a line that is no JSON object or not the one
     that was written."""
+    text = line[:-CHECKED] + b"}"
+    if line[-CHECKED:] == _check(text):
+        return text
     value = parse_json(line, where)
     if not isinstance(value, dict):
         raise TtftError(f"{where} is not a record", DAMAGED)
@@ -129,9 +144,14 @@ def parse_line(line: bytes, where: str) -> dict[str, Any]:
             f"{where} has no checksum, so the file was written by an earlier version of ttft, or by hand",
             "make it again: run the command that wrote it with a new --out",
         )
-    if value.pop(CHECK) != checksum(value):
-        raise TtftError(f"{where} is damaged: its content does not match its checksum", DAMAGED)
-    return value
+    raise TtftError(f"{where} is damaged: its content does not match its checksum", DAMAGED)
+
+
+def parse_line(kind: type[T], line: bytes, where: str) -> T:
+    """The record of a line. Raises TtftError for a line that is damaged, or not such a record."""
+    text = _content(line, where)
+    parse_json(text, where)  # refuses keys that stand twice
+    return _validated(kind, text, where)
 
 
 def whole_lines(path: Path) -> list[bytes]:
@@ -142,17 +162,21 @@ def whole_lines(path: Path) -> list[bytes]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole records of a JSON-lines file, without their checksums; [] if there is no file. Raises as
-    `parse_line`."""
-    return [parse_line(line, f"{path}:{number}") for number, line in enumerate(whole_lines(path), 1)]
+    """All whole records of a JSON-lines file, without their checksums; [] if there is no file.
+
+    Raises TtftError that names file and line for a line that is damaged.
+    """
+    places = ((line, f"{path}:{number}") for number, line in enumerate(whole_lines(path), 1))
+    return [parse_json(_content(line, where), where) for line, where in places]
 
 
 def read_records(path: Path, kind: type[T], key: Callable[[T], str] | None = None) -> list[T]:
-    """The records of a JSON-lines file. `key`: what must be unique among them."""
+    """The records of a JSON-lines file. `key`: what must be unique among them. Raises TtftError that names file and
+    line."""
     records: list[T] = []
     seen: dict[str, int] = {}
-    for number, value in enumerate(read_lines(path), 1):
-        records.append(record(kind, value, f"{path}:{number}"))
+    for number, line in enumerate(whole_lines(path), 1):
+        records.append(parse_line(kind, line, f"{path}:{number}"))
         if key is not None and (first := seen.setdefault(key(records[-1]), number)) != number:
             raise TtftError(f"{path}:{number} repeats {key(records[-1])!r} of line {first}", "remove one of them")
     return records

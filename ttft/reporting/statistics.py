@@ -59,10 +59,11 @@ def bootstrap_interval(
     ratios = np.empty((resamples, both.shape[1] - 1))
     chunk = max(1, CELLS // n)
     for start in range(0, resamples, chunk):
-        with np.errstate(divide="ignore", invalid="ignore"):  # diverged prompts give nan, and are noted
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a base of 0 nats there is no percentage: nan
             sums = _draw_counts(rng, min(chunk, resamples - start), n) @ both
             ratios[start : start + len(sums)] = 100 * sums[:, 1:] / sums[:, :1]
-    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2], axis=0).reshape(2, *tuned.shape[1:])
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2], axis=0).reshape(2, *tuned.shape[1:])
     return low, high
 
 

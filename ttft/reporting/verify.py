@@ -65,7 +65,7 @@ def _records(path: Path, kind: type[Record], problems: list[str]) -> dict[str, R
     for number, line in enumerate(lines, 1):
         where = f"{path}:{number}"
         try:
-            record = state.record(kind, state.parse_line(line, where), where)
+            record = state.parse_line(kind, line, where)
         except TtftError as error:
             problems.append(error.message)
             continue
