@@ -326,11 +326,126 @@ ttft.cli.main()
     assert done.returncode == 1 and "Traceback" in done.stderr and "KeyError: 'bug'" in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("args", ["report a --dry-run", "--help", "index --help", "select --help"])
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, args: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = python(
-        "-m", "ttft", "report", "a", "--dry-run", stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path
-    )  # fmt: skip
+    done = python("-m", "ttft", *args.split(), stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(REPO), "HF_HUB_OFFLINE": "1"}
+    line = command.replace("ttft ", f"{sys.executable} -m ttft ")
+    return subprocess.run(["bash", "-c", line], capture_output=True, env=environment, cwd=folder, timeout=300)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        ("ttft report a --dry-run > /dev/full", b"No space left"),
+        ("ttft --help > /dev/full", b"No space left"),
+        ("ttft index --help > /dev/full", b"No space left"),
+        ("ttft report a --dry-run >&-", b"standard output is closed"),
+        ("ttft select i --prompt $'caf\\xe9'", rb"argument 4 is not UTF-8: b'caf\xe9'"),
+        ("ttft $'caf\\xe9'", rb"argument 1 is not UTF-8: b'caf\xe9'"),
+        ("ttft report a 2>&-", b""),
+        ("ttft report a 2>/dev/full", b""),
+        ("ttft report a >&- 2>&- <&-", b""),
+    ],
+)
+def test_output_that_cannot_be_written_and_arguments_that_cannot_be_read(tmp_path: Path, command, part) -> None:
+    done = shell(command, tmp_path)
+    assert done.returncode == 2 and done.stdout == b"", done
+    assert part in done.stderr and b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr
+    assert done.stderr.count(b"ttft: ") == (1 if part else 0)
+    assert files(tmp_path) == []
+
+
+def test_a_closed_standard_error_loses_messages_only(tmp_path: Path) -> None:
+    done = shell("ttft report a --dry-run 2>&- <&-", tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith(b"runs:")
+
+
+def test_errors_of_the_system_name_the_file(ttft, monkeypatch) -> None:
+    def fails(*args, **kwargs):
+        os.stat("/proc/none/\x1b[31m")
+
+    monkeypatch.setattr("ttft.commands.report.run", fails)
+    assert_one_message(ttft("report", "a"), "/proc/none/\\u001b[31m: No such file or directory")
+
+
+def test_too_much_to_ask_for(ttft, monkeypatch) -> None:
+    def fails(*args, **kwargs):
+        raise MemoryError("Unable to allocate 507. GiB")
+
+    monkeypatch.setattr("ttft.commands.report.run", fails)
+    assert_one_message(ttft("report", "a"), "not enough memory: Unable to allocate 507. GiB")
+
+
+INTERRUPTED = """
+import builtins, os, signal, sys
+import ttft.cli
+sys.argv = ["ttft", "report", "a"]
+imported, wanted, times = builtins.__import__, {wanted!r}, {times}
+
+def interrupting(name, *args, **kwargs):
+    if name == wanted:
+        for _ in range(times):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                if times == 1:
+                    raise
+    return imported(name, *args, **kwargs)
+
+builtins.__import__ = interrupting
+ttft.cli.main()
+"""
+
+
+@pytest.mark.parametrize("wanted", ["ttft.errors", "ttft.cli.app", "typer", "pydantic", "ttft.commands.report"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interruption_during_an_import(tmp_path: Path, wanted: str, times: int) -> None:
+    """The first says so and ends in order, the second ends at once."""
+    done = python("-c", INTERRUPTED.format(wanted=wanted, times=times), capture_output=True, cwd=tmp_path)
+    assert done.returncode == 130
+    assert done.stderr == ("interrupted; all files written are valid: run the same command again to resume\n"
+                           if times == 1 else "")  # fmt: skip
+
+
+def test_an_interruption_where_python_drops_exceptions(tmp_path: Path) -> None:
+    source = """
+import os, signal, sys, ttft.cli, ttft.commands.report
+
+class Dropping:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+def run(*args, **kwargs):
+    thing = Dropping()
+    del thing
+    print("went on")
+
+ttft.commands.report.run = run
+sys.argv = ["ttft", "report", "a"]
+ttft.cli.main()
+"""
+    done = python("-c", source, capture_output=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.startswith("interrupted; ") and "Traceback" not in done.stderr
+
+
+def test_where_the_shell_ignores_interruptions_so_does_the_command(tmp_path: Path) -> None:
+    source = """
+import os, signal, sys, ttft.cli
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.argv = ["ttft", "report", "a", "--dry-run"]
+import ttft.commands.report
+before = ttft.commands.report.run
+ttft.commands.report.run = lambda *a, **k: (os.kill(os.getpid(), signal.SIGINT), before(*a, **k))
+ttft.cli.main()
+"""
+    assert python("-c", source, capture_output=True, cwd=tmp_path).returncode == 0

@@ -7,6 +7,7 @@ from ttft.reporting.charts import Series, line_chart, nice_ticks, stage_bars
 from ttft.reporting.groups import read_groups
 from ttft.reporting.page import page
 from ttft.reporting.summary import summarize
+from ttft.visible import HIDDEN
 
 VOID = {"meta", "br"}
 
@@ -47,6 +48,21 @@ def test_tags_are_balanced_and_data_is_escaped(html):
     assert not {"script", "i", "u", "em", "b"} & set(parsed.tags)
     assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;&quot;" in html
     assert "&lt;em&gt;mine" in html and "&lt;b&gt;sub" in html and "&lt;u&gt;file" in html
+
+
+def test_hostile_names_are_inert_and_visible(write_run, fake):
+    """Prompt ids, subsets, models, labels, folders and configuration: no tags, attributes or control characters."""
+    bad = '<script>alert(1)</script>" onload="alert(1)\' bad=\x1b]0;title\x07\x9b\u202e\u2066\x7f&'
+    prompts = [fake(f"{bad}{i}", 100, 80 + i, subset=f"{bad}{i % 2}", model=bad) for i in range(6)]
+    config = {"strategy": bad, "model": bad, "prompts": bad, "embedder": bad, "index": bad}
+    one, two = write_run("one", prompts, **config), write_run("two", prompts, **config | {"strategy": "nearest"})
+    text = page([summarize(group) for group in read_groups([one, two])])
+    parsed = Balance(text)
+    assert "script" not in parsed.tags
+    assert not [name for _, name, _ in parsed.attributes if name.startswith("on") or name == "bad"]
+    assert not set(map(ord, text)) & set(HIDDEN)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&quot;alert(1)&#x27; bad=\\u001b]0;title\\u0007" in text
+    assert "\\u202e\\u2066\\u007f&amp;" in text
 
 
 def test_nothing_is_loaded_from_elsewhere(html):

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from ttft.commands.report import page_file, run
 from ttft.config.report import ReportConfig
 from ttft.errors import ConfigError
+from ttft.visible import HIDDEN
 
 
 @pytest.fixture
@@ -51,6 +53,28 @@ def test_dry_run_writes_nothing(two_runs, capsys):
     out = capsys.readouterr().out
     assert "subsets: true" in out and "report.html" in out and "report.json" in out
     assert not list(Path(two_runs[0]).parent.glob("report.*"))
+
+
+def test_hostile_labels_reach_no_terminal(write_run, fake, capsys, monkeypatch):
+    bad = "\x1b]0;title\x07\u202e[/red]"
+    one = write_run("one", [fake("a", 100, 50, subset=bad, model=bad), fake("b", 100, 90, subset="x", model=bad)],
+                    strategy=bad)  # fmt: skip
+    for is_terminal in (False, True):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        run(ReportConfig(runs=[str(one)]))
+        said = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+        assert not set(map(ord, said)) & set(HIDDEN) and "\\u001b]0;title\\u0007" in said
+
+
+def test_two_reports_at_once_do_not_share_a_file(two_runs):
+    """Each writes under a name of its own and renames: what is there in the end is whole."""
+    command = [sys.executable, "-m", "ttft", "report", *two_runs]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(3)]
+    assert [(p.communicate(timeout=300)[1], p.returncode) for p in both] == [(b"", 0)] * 3
+    folder = Path(two_runs[0]).parent
+    assert (folder / "report.html").read_text().endswith("</html>\n")
+    assert json.loads((folder / "report.json").read_text())
+    assert not [p for p in folder.iterdir() if p.name.endswith(".part")]
 
 
 def test_config_needs_a_run():
