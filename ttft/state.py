@@ -210,10 +210,13 @@ class _Plain(yaml.SafeLoader):
             self.depth -= 1
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
+        seen: set[str] = set()
         for key, value in node.value:
-            if keys.count(key.value) > 1:
+            if not isinstance(key.value, str):
+                continue
+            if key.value in seen:
                 raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands twice", value.start_mark)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
