@@ -402,6 +402,7 @@ def interrupting(name, *args, **kwargs):
     return imported(name, *args, **kwargs)
 
 builtins.__import__ = interrupting
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where interruptions are ignored
 ttft.cli.main()
 """
 
@@ -431,6 +432,7 @@ def run(*args, **kwargs):
 
 ttft.commands.report.run = run
 sys.argv = ["ttft", "report", "a"]
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ttft.cli.main()
 """
     done = python("-c", source, capture_output=True, cwd=tmp_path)
