@@ -31,8 +31,10 @@ LIBRARIES = {
 JOINERS: dict[str, set[str]] = {
     "retriever": {"vector_index", "selection"},
     "indexing": {"corpus", "embedding", "vector_index"},
-    "tuner": {"retriever", "corpus", "embedding", "vector_index", "selection", "finetuning", "evaluation"},
-    "distributed": {"tuner", "indexing", "vector_index"},
+    "tuner": {
+        "retriever", "corpus", "embedding", "vector_index", "selection", "finetuning", "evaluation", "async_training",
+    },
+    "distributed": {"tuner", "indexing", "vector_index", "async_training"},
     "serving": {"tuner", "indexing"},
 }
 """Parts that put libraries together: the parts each of them may import, besides BASE."""

@@ -192,3 +192,52 @@ class Result:
     def steps_taken(self) -> int:
         """The last step after which there is a finite score: steps[-1]. In-context: the texts before the prompt."""
         return self.steps[-1] if self.steps else 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """One arrival of asynchronous training, a line of arrivals.jsonl.
+
+    update, lag  updates of the master before it, and since the worker's parameters were sent
+    gradients    that have arrived, this one included: the key of the record
+    loss         nats per token of the worker's documents, before the update
+    time         seconds of the cluster's clock, simulated ones of a simulated cluster
+    raw_gap, pre_gap  see async_training.master; null where gaps are not logged
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    worker: Count
+    update: Count
+    lag: Count
+    gradients: Positive
+    loss: NotNegative
+    lr: NotNegative
+    time: NotNegative
+    raw_gap: NotNegative | None = None
+    pre_gap: NotNegative | None = None
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """The held-out documents under the shared adapter after some updates, a line of validation.jsonl."""
+
+    __pydantic_config__: ClassVar = STRICT
+
+    updates: Count
+    gradients: Count
+    time: NotNegative
+    nats: NotNegative
+    bytes: Positive
+    tokens: Positive
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @property
+    def bpb(self) -> float:
+        """Bits per byte: nats / (ln 2 * bytes)."""
+        return self.nats / (math.log(2) * self.bytes)

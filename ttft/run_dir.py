@@ -3,6 +3,7 @@
 Index folder: manifest.json, shard-00000/{documents.arrow, vectors.npy, index.faiss}, trained.faiss,
               segment-00000.faiss, problems-00.jsonl, provenance.json
 Run folder:   results.jsonl, selections.jsonl, config.yaml, provenance.json
+Adapt folder: arrivals.jsonl, validation.jsonl, config.yaml, provenance.json, checkpoint/, the adapter in PEFT's form
 
 JSON-lines files are append-only, one record per line with its checksum (state.py), fsynced; an incomplete last line is
 removed when the file is next opened for writing. Other files are written under a temporary name and renamed (files.py).
@@ -36,6 +37,9 @@ TRAINED = "trained.faiss"
 
 RESULTS = "results.jsonl"
 SELECTIONS = "selections.jsonl"
+ARRIVALS = "arrivals.jsonl"
+VALIDATION = "validation.jsonl"
+CHECKPOINT = "checkpoint"
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
 PROBLEMS = "problems-{:02d}.jsonl"
@@ -128,9 +132,9 @@ class JsonLines:
         if end < size:
             os.ftruncate(self._handle, end)
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Add one record; it is on disk when this returns. Raises DiskFull, and then leaves nothing of it behind."""
-        rest, start = memoryview(checked_line(record)), os.fstat(self._handle).st_size
+    def append(self, *records: dict[str, Any]) -> None:
+        """Add records; they are on disk when this returns. Raises DiskFull, and then leaves nothing of them behind."""
+        rest, start = memoryview(b"".join(map(checked_line, records))), os.fstat(self._handle).st_size
         try:
             with writing(self.path):
                 while rest:

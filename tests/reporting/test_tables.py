@@ -55,7 +55,7 @@ def test_markdown_is_aligned_and_complete(summary):
 
 def test_bars_in_names_do_not_break_markdown():
     table = tables.Table("t", ["run", "x"], [["a|b", "1"]])
-    assert "a\\|b" in tables._markdown_table(table)
+    assert "a\\|b" in tables.markdown_table(table)
 
 
 def test_turned_swaps_rows_and_columns():

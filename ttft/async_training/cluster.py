@@ -53,6 +53,10 @@ class Cluster(Protocol):
     """Whether its state holds the views that are out, so that a resumed run goes on exactly. If not, all are sent anew
     after a restart."""
 
+    @property
+    def clock(self) -> float:
+        """Seconds of training, simulated ones of a simulated cluster; of a resumed run, those before included."""
+
     def start(self, gradient: Gradient, side: Callable[[], WorkerSide]) -> None:
         """Before anything else. `side` makes what a new worker does with its views."""
 

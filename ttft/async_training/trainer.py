@@ -55,6 +55,7 @@ class AsyncTrainer:
         *,
         on_arrival: Callable[[Arrival], None] = ignore,
         on_progress: OnProgress = ignore,
+        before_checkpoint: Callable[[], None] = lambda: None,
         checkpoint: Path | None = None,
         every: int = 100,
     ) -> Tensor:
@@ -62,10 +63,11 @@ class AsyncTrainer:
 
         checkpoint  a folder: a checkpoint is written there every `every` updates and at the end. If it holds one, the
                     run goes on from there; with a simulated cluster it then equals an undisturbed run bit for bit
+        before_checkpoint  called before each is written: what must be on disk by then, such as a log
         Raises TtftError if the loss is not finite or no worker is left, ConfigError for a checkpoint of other settings.
         """
         whole("every", every)
-        self._start(checkpoint)
+        self.begin(checkpoint)
         saved = self.master.updates
         while self.master.updates < updates:
             self._next(on_arrival)
@@ -74,12 +76,15 @@ class AsyncTrainer:
             saved = self.master.updates
             on_progress(Progress("training", saved, updates, "updates", f"{len(self.cluster.workers())} workers"))
             if checkpoint is not None:
+                before_checkpoint()
                 self.save(checkpoint)
         if checkpoint is not None and saved != self.master.updates:
+            before_checkpoint()
             self.save(checkpoint)
         return self.master.theta
 
-    def _start(self, checkpoint: Path | None) -> None:
+    def begin(self, checkpoint: Path | None = None) -> None:
+        """Start the cluster, and go on from the folder's checkpoint if it holds one. `run` does this by itself."""
         if self._started:
             return
         self.cluster.start(self.gradient, self.master.worker_side)

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from ttft.cli.adapt import adapt
 from ttft.cli.index import index
 from ttft.cli.prompts import finetune_eval, generate, select
 from ttft.cli.runs import calibrate, report
@@ -61,6 +62,7 @@ app.add_typer(index, name="index", help="Embed a corpus into a searchable index;
 app.command("select")(select)
 app.command("finetune-eval")(finetune_eval)
 app.command("generate")(generate)
+app.command("adapt")(adapt)
 app.command("calibrate")(calibrate)
 app.command("report")(report)
 

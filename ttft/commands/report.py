@@ -15,6 +15,7 @@ from ttft.errors import ConfigError
 
 if TYPE_CHECKING:
     from ttft.reporting.numbers import Summary
+    from ttft.reporting.tables import Table
 
 PAGE = "report.html"
 SCHEMA = 1  # of the file of numbers
@@ -32,15 +33,23 @@ def run(config: ReportConfig, *, dry_run: bool = False) -> None:
         show_plan(config, [] if config.verify else [page_path, numbers_path])
         return
 
+    from ttft.reporting.adapt_runs import is_adapt_run, read_adapt_runs
+    from ttft.reporting.adapt_runs import table as adapt_table
     from ttft.reporting.groups import read_groups
     from ttft.reporting.page import page
     from ttft.reporting.summary import summarize
 
-    summaries = [summarize(group) for group in read_groups(folders)]
-    _print_tables(summaries, config.subsets)
+    adapted = [folder for folder in folders if is_adapt_run(folder)]
+    others = [folder for folder in folders if folder not in adapted]
+    runs = read_adapt_runs(adapted)
+    clocks = [[run for run in runs if run.simulated is simulated] for simulated in (True, False)]
+    together = [group for group in clocks if group]
+    summaries = [summarize(group) for group in read_groups(others)] if others else []
+    _print_tables(summaries, config.subsets, [adapt_table(group) for group in together])
     run_dir.make_folder(page_path.parent)
-    files.write_whole(page_path, page(summaries).encode())
-    run_dir.write_json(numbers_path, {"schema": SCHEMA, "groups": [s.to_json() for s in summaries]})
+    files.write_whole(page_path, page(summaries, together).encode())
+    numbers = {"schema": SCHEMA, "groups": [s.to_json() for s in summaries]}
+    run_dir.write_json(numbers_path, numbers | ({"adapted": [run.to_json() for run in runs]} if runs else {}))
     say(f"report: {page_path}")
 
 
@@ -60,11 +69,11 @@ def page_file(folders: list[Path], out: str | None) -> Path:
     return (shared.relative_to(Path.cwd()) if shared.is_relative_to(Path.cwd()) else shared) / PAGE
 
 
-def _print_tables(summaries: list[Summary], subsets: bool) -> None:
+def _print_tables(summaries: list[Summary], subsets: bool, adapted: list[Table]) -> None:
     from ttft.reporting import tables
 
     if not sys.stdout.isatty():
-        say("\n".join(tables.markdown(summary, subsets) for summary in summaries))
+        say("\n".join([tables.markdown(s, subsets) for s in summaries] + [tables.titled_markdown(t) for t in adapted]))
         return
     from rich.console import Console
 
@@ -72,3 +81,5 @@ def _print_tables(summaries: list[Summary], subsets: bool) -> None:
     for summary in summaries:
         for part in tables.for_terminal(summary, console.width, subsets):
             console.print(part)
+    for table in adapted:
+        console.print(tables.for_width(table, console.width, ""))

@@ -130,17 +130,21 @@ class LoraLearner:
 
         factors  by slot: of the learning rate. A text whose loss is not finite takes no step.
         """
+        losses = self.gradients(batch)
+        for slot, loss in losses.items():
+            if math.isfinite(loss):
+                self.adapters.step(slot, (factors or {}).get(slot, 1.0))
+        return [losses[slot] for slot in batch.order]
+
+    def gradients(self, batch: Batch) -> dict[int, float]:
+        """The loss of each slot of the batch, in nats per token; its gradient is in `adapters.gradients`."""
         inputs, targets = batch.inputs.to(self.model.device), batch.targets.to(self.model.device)
         with self.adapters.rows(batch.slots, self.dtype, train=True):
             nats = self._nats(inputs, targets)
             weights = torch.tensor(batch.weights, device=nats.device)
             (nats * weights).sum().backward()
             self.adapters.collect()
-        losses = batch.per_slot((nats.detach() * weights).tolist())
-        for slot, loss in losses.items():
-            if math.isfinite(loss):
-                self.adapters.step(slot, (factors or {}).get(slot, 1.0))
-        return [losses[slot] for slot in batch.order]
+        return batch.per_slot((nats.detach() * weights).tolist())
 
     def repeat(self, factors: dict[int, float]) -> None:
         """One more step of Adam in each of these slots, with the gradient of its last step; factors as in `step`."""

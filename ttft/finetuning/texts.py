@@ -38,7 +38,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts of several slots, one each: inputs and targets (rows, T), slot and weight (1/tokens) of each row."""
+    """Texts of one or several slots: inputs and targets (rows, T), the slot and the weight of a token of each row."""
 
     inputs: torch.Tensor
     targets: torch.Tensor
@@ -60,20 +60,31 @@ def tokenise(tokenizer: Any, text: str, window: int, prefix_token: int) -> Text:
 
 def make_batch(texts: dict[int, Text]) -> Batch:
     """One batch of one text per slot. Padding has the target IGNORED."""
-    width = max(text.width for text in texts.values())
-    rows = sum(text.rows for text in texts.values())
+    return _batch([(slot, text, 1.0 / max(1, text.tokens)) for slot, text in texts.items()], list(texts))
+
+
+def joint_batch(texts: Sequence[Text], slot: int = 0) -> Batch:
+    """One batch of several texts for one slot: its loss is the mean over all their tokens."""
+    weight = 1.0 / max(1, sum(text.tokens for text in texts))
+    return _batch([(slot, text, weight) for text in texts], [slot])
+
+
+def _batch(parts: Sequence[tuple[int, Text, float]], order: list[int]) -> Batch:
+    """The rows of (slot, text, weight of a token)."""
+    width = max(text.width for _, text, _ in parts)
+    rows = sum(text.rows for _, text, _ in parts)
     inputs = torch.zeros((rows, width), dtype=torch.long)
     targets = torch.full((rows, width), IGNORED)
     slots: list[int] = []
     weights: list[float] = []
-    for slot, text in texts.items():
+    for slot, text, weight in parts:
         for start in range(0, max(1, text.tokens), text.window):
             window = torch.tensor(text.ids[start : start + text.window + 1])
             inputs[len(slots), : max(0, len(window) - 1)] = window[:-1]
             targets[len(slots), : max(0, len(window) - 1)] = window[1:]
             slots.append(slot)
-            weights.append(1.0 / max(1, text.tokens))
-    return Batch(inputs, targets, slots, weights, list(texts))
+            weights.append(weight)
+    return Batch(inputs, targets, slots, weights, order)
 
 
 def passes(texts: dict[int, Text], most: int, overhead: int = OVERHEAD) -> list[dict[int, Text]]:

@@ -40,21 +40,28 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """Data to pixels: x as log2(1 + x), so that step 0 is on the axis; y linear."""
+    """Data to pixels: x as log2(1 + x), so that step 0 is on the axis, or linear; y linear."""
 
     x_end: float
     y_low: float
     y_high: float
+    linear: bool = False
 
     def x(self, value: float) -> float:
+        if self.linear:
+            return LEFT + (WIDTH - LEFT - RIGHT) * value / (self.x_end or 1)
         return LEFT + (WIDTH - LEFT - RIGHT) * math.log2(1 + value) / (math.log2(1 + self.x_end) or 1)
 
     def y(self, value: float) -> float:
         return TOP + (HEIGHT - TOP - BOTTOM) * (self.y_high - value) / (self.y_high - self.y_low)
 
 
-def line_chart(series: list[Series], title: str, x_label: str, y_label: str, reference: float | None = None) -> str:
-    """Lines with points over shaded intervals; x on a log scale that starts at 0; a dashed line at `reference`."""
+def line_chart(
+    series: list[Series], title: str, x_label: str, y_label: str, reference: float | None = None, *,
+    linear: bool = False,
+) -> str:  # fmt: skip
+    """Lines with points over shaded intervals; x on a log scale that starts at 0, or a linear one; a dashed line at
+    `reference`."""
     values = [v for s in series for v in [*s.y, *s.low, *s.high] if math.isfinite(v)]
     if not values:
         return ""
@@ -62,7 +69,9 @@ def line_chart(series: list[Series], title: str, x_label: str, y_label: str, ref
         values.append(reference)
     ticks = nice_ticks(min(values), max(values))
     xs = sorted({x for s in series for x in s.x})
-    axes = Axes(xs[-1], ticks[0], ticks[-1])
+    axes = Axes(xs[-1], ticks[0], ticks[-1], linear)
+    if linear:
+        xs = [x for x in nice_ticks(0, xs[-1]) if x <= xs[-1]]
     parts = [_frame(axes, ticks, xs, x_label, y_label)]
     if reference is not None:
         y = axes.y(reference)
@@ -157,8 +166,9 @@ def key(index: int) -> str:
 # ---- seconds by stage ----------------------------------------------------------------------------------------------
 
 
-def stage_bars(rows: list[tuple[str, dict[str, float]]], stages: list[str], title: str) -> str:
-    """One bar per run, stacked from its seconds by stage; the run's label and total are above the bar."""
+def stage_bars(rows: list[tuple[str, dict[str, float]]], stages: list[str], title: str, unit: str = " s") -> str:
+    """One bar per run, stacked from its seconds by stage; the run's label and total are above the bar. Without a unit,
+    the parts are shares of a whole and no total is shown."""
     longest = max((sum(seconds.values()) for _, seconds in rows), default=0.0)
     if longest <= 0:
         return ""
@@ -167,13 +177,14 @@ def stage_bars(rows: list[tuple[str, dict[str, float]]], stages: list[str], titl
         y = 48 * number
         total = sum(seconds.values())
         parts.append(f'<text x="0" y="{y + 14}">{escape(shortened(label))}</text>')
-        parts.append(f'<text x="{WIDTH}" y="{y + 14}" text-anchor="end">{total:.3g} s</text>')
+        if unit:
+            parts.append(f'<text x="{WIDTH}" y="{y + 14}" text-anchor="end">{total:.3g}{unit}</text>')
         left = 0.0
         for place, stage in enumerate(stages):
             value = seconds.get(stage, 0.0)
             width = WIDTH * value / longest
             box = f'class="s{place % 6}" x="{left:.2f}" y="{y + 20}" width="{width:.2f}" height="18"'
-            parts.append(f"<rect {box}><title>{escape(f'{label}, {stage}: {value:.3g} s')}</title></rect>")
+            parts.append(f"<rect {box}><title>{escape(f'{label}, {stage}: {value:.3g}{unit}')}</title></rect>")
             left += width
     return _svg(48 * len(rows), title, parts)
 

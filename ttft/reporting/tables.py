@@ -135,12 +135,16 @@ def markdown(summary: Summary, subsets: bool = True) -> str:
     if subsets and shows_subsets(summary):
         tables.append(subsets_table(summary))
     parts = [visible(f"## {summary.model}, {summary.score} score"), visible(headline(summary.score, summary.rows))]
-    parts += [f"### {visible(table.title)}\n\n{_markdown_table(table)}" for table in tables]
+    parts += [titled_markdown(table).rstrip("\n") for table in tables]
     parts.append("\n".join(f"- {visible(note)}" for note in summary.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_table(table: Table) -> str:
+def titled_markdown(table: Table) -> str:
+    return f"### {visible(table.title)}\n\n{markdown_table(table)}\n"
+
+
+def markdown_table(table: Table) -> str:
     lines = [
         [visible(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in [table.header, *table.rows]
     ]
@@ -172,17 +176,22 @@ def for_terminal(summary: Summary, width: int, subsets: bool = True) -> list[Ren
     return [
         Text(visible(f"{summary.model}, {summary.score} score"), style="bold"),
         Text(visible(headline(summary.score, summary.rows))),
-        *map(_rich_table, tables),
+        *map(rich_table, tables),
         Text(),
         *(Text(visible(f"- {note}"), style="dim") for note in summary.notes),
     ]
+
+
+def for_width(table: Table, width: int, corner: str) -> RenderableType:
+    """A table as it is or, if it does not fit, turned."""
+    return rich_table(_fitting(width, table, table.turned(corner)))
 
 
 def _fitting(width: int, first: Table, second: Table) -> Table:
     return first if first.least_width() <= width or first.least_width() <= second.least_width() else second
 
 
-def _rich_table(table: Table) -> RenderableType:
+def rich_table(table: Table) -> RenderableType:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
