@@ -76,6 +76,17 @@ def test_a_changed_line_is_named(tmp_path: Path) -> None:
         state.read_records(path, Example)
 
 
+def test_a_last_line_may_be_cut_anywhere_but_its_newline_is_not_changed(tmp_path: Path) -> None:
+    path, first, last = tmp_path / "x.jsonl", *(state.checked_line({"name": "ü", "count": i}) for i in range(2))
+    for end in range(len(last)):
+        path.write_bytes(first + last[:end])
+        assert state.read_records(path, Example) == [Example("ü", 0)]
+    for other in set(range(256)) - {ord("\n")}:
+        path.write_bytes(first + last[:-1] + bytes([other]))
+        with pytest.raises(TtftError, match=r"x\.jsonl:2 is"):
+            state.read_records(path, Example)
+
+
 VALUES = [
     None, True, 0, -7, 2**63 - 1, 0.5, 1e-5, 5e-05, 1e20, -1.5, "", "a", "1", "1e5", "1.5e5", "12e3", "yes", "no", "on",
     "true", "True", "null", "~", "2024-01-01", "0x10", "0o7", "010", "1_000", "1:30", ".5", "-", "a: b", "a #b", "*x",

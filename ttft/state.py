@@ -130,11 +130,15 @@ def checked_line(value: dict[str, Any]) -> bytes:
     return text[:-1] + _check(text) + b"\n"
 
 
+def _is_intact(line: bytes) -> bool:
+    return line[-CHECKED:] == _check(line[:-CHECKED] + b"}")
+
+
 def _content(line: bytes, where: str) -> bytes:
     """The JSON text of a record without its checksum. Raises TtftError for a line that is no JSON object or not the one
     that was written."""
     text = line[:-CHECKED] + b"}"
-    if line[-CHECKED:] == _check(text):
+    if _is_intact(line):
         return text
     value = parse_json(line, where)
     if not isinstance(value, dict):
@@ -155,10 +159,15 @@ def parse_line(kind: type[T], line: bytes, where: str) -> T:
 
 
 def whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file, [] if there is none. A last line without its newline is not a record yet."""
+    """The lines of a file, [] if there is none.
+
+    A last line without its newline is not a record yet, as a kill leaves it. No kill leaves a whole record and another
+    byte in place of the newline: that byte was changed, and the line is returned with it, for the reader to refuse.
+    """
     if not path.exists() and not path.is_symlink():
         return []
-    return read_bytes(path, 1 << 40).split(b"\n")[:-1]
+    *lines, rest = read_bytes(path, 1 << 40).split(b"\n")
+    return [*lines, rest] if _is_intact(rest[:-1]) else lines
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands.test_finetune_eval import arguments as evaluation
 from commands.test_index import arguments
 from vector_index.test_manifest import MILVUS, example
 from vector_index.test_shards import make_index
@@ -89,6 +90,28 @@ FOREIGN = {
 def test_only_names_that_ttft_gives_are_read(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     with pytest.raises(MissingArtifact, match=MANIFEST):
         read_manifest(changed(tmp_path, change))
+
+
+def test_a_merge_writes_nothing_outside_and_takes_nothing_from_there(
+    tmp_path: Path, run_ttft: Any, index_folder: Path, capsys: Any
+) -> None:
+    """What the names lead to: a file of the user's that is overwritten, or whose content gets into the index."""
+    part, mine, merged = tmp_path / "download" / "index", tmp_path / "mine", tmp_path / "merged"
+    shutil.copytree(index_folder, part)
+    (part.parent / "mine").write_text("payload")
+    whole = json.loads((part / MANIFEST).read_text())
+    theirs = {"bytes": 7, "sha256": sha256_file(part.parent / "mine")}
+    for change in (
+        put("shards", 0, "files", "../../mine", theirs),
+        put("sources", 0, "problems_file", {"file": "../mine", **theirs}),
+    ):
+        mine.write_text("as it was")
+        value = json.loads(json.dumps(whole))
+        change(value)
+        (part / MANIFEST).write_text(json.dumps(sealed(value)))
+        assert run_ttft("index", "merge", part, "--out", merged) == 2
+        assert MANIFEST in capsys.readouterr().err
+        assert mine.read_text() == "as it was" and not merged.exists()
 
 
 WRONG = [
@@ -292,6 +315,22 @@ def test_a_build_writes_through_no_link(tmp_path: Path, run_ttft: Any, corpus_fi
     assert private.read_text() == "mine"
     assert [p.name for p in there.iterdir()] == ["kept"] and (there / "kept").read_text() == "mine"
     assert [p for p in out.rglob("*") if p.is_symlink()] == []
+
+
+@pytest.mark.parametrize("name", [".lock", "selections.jsonl", "config.yaml.part", "provenance.json.part"])
+def test_a_run_writes_through_no_link(
+    tmp_path: Path, run_ttft: Any, index_folder: Path, prompts_file: Path, lm_folder: Path, capsys: Any, name: str
+) -> None:
+    private, out = tmp_path / "private", tmp_path / "run"
+    private.write_text("mine")
+    out.mkdir()
+    (out / name).symlink_to(private)
+    code = run_ttft(*evaluation(index_folder, prompts_file, out, lm_folder))
+    assert private.read_text() == "mine"
+    if name.endswith(".part"):
+        assert code == 0 and not (out / name).is_symlink()
+    else:
+        assert code == 2 and f"{name} is a symbolic link" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "shard-00001"])
