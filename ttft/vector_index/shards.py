@@ -95,6 +95,11 @@ class Shard:
         path = self.checks.path(f"{self.entry.name}/{DOCUMENTS}", self.entry.files[DOCUMENTS], every_value)
         return open_documents(path, rows=self.rows)
 
+    def checked_files(self) -> list[Path]:
+        """The paths of its files, after checking that they hold what the manifest states."""
+        assert self.documents.num_rows == len(self.vectors)
+        return [self.checks.folder / self.entry.name / name for name in self.entry.files]
+
     def digests(self) -> Iterator[bytes]:
         """The digests of the documents' texts."""
         for chunk in self.documents.column("digest").chunks:
