@@ -24,82 +24,75 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fuzz_oracle as oracle
+import typer.main
 import yaml
 from fuzz_cases import KINDS, Case
 from small import ttft
 
-CPU_SECONDS, WAITING, MEMORY = 60, 600, 1 << 30
+CPU_SECONDS, WAITING, MEMORY = 60, 180, 1 << 30
 ADDRESSES = 32 << 30
 """Bytes that a child may ask for, so that a fault cannot take the machine's memory."""
-
-
-def forked(work: Callable[[], int], out: Path, message: Path) -> tuple[int, resource.struct_rusage]:
-    """The exit code of some work in a child, and what it used; what it says goes to two files."""
-    process = os.fork()
-    if process == 0:
-        os._exit(_limited(work, out, message))
-    _, status, used = os.wait4(process, 0)
-    return os.waitstatus_to_exitcode(status), used
-
-
-def _limited(work: Callable[[], int], out: Path, message: Path) -> int:
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-    signal.alarm(WAITING)  # a child that waits for something uses no processor time
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number, path in ((1, out), (2, message)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-    try:
-        code = work()
-    except BaseException:  # noqa: BLE001 - a bug is what is looked for
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
 
 
 def run(home: Path, clean: oracle.Clean, seed: int, number: int) -> dict[str, Any]:
     """What was wrong with case `number`, and what came of it."""
     rng, name = random.Random(f"{seed}-{number}"), list(KINDS)[number % len(KINDS)]
     with tempfile.TemporaryDirectory(dir=home / "work") as folder:
-        case, out, message = Case(home, Path(folder), rng, clean), Path(folder, "out.txt"), Path(folder, "message.txt")
-        command = KINDS[name](case)
-        code, used = forked(lambda: ttft(*command), out, message)
-        said, words = out.read_text(errors="replace"), message.read_text(errors="replace")
-        wrong = broken(code, used, said + words, case.names)
-        if code == 0:
-            judged = Path(folder, "judged.txt")
-            end, _ = forked(lambda: print(case.judge(said, words), end="") or 0, judged, judged)  # type: ignore[func-returns-value]
-            differs = judged.read_text(errors="replace")
-            wrong += [f"accepted, but {differs[-1000:]} (judge: {end})"] * bool(differs or end)
-    command = list(map(str, command))
-    return {
-        "case": number,
-        "kind": name,
-        "code": code,
-        "wrong": wrong,
-        "command": command,
-        "said": (said + words)[-900:],
-    }
-
-
-def broken(code: int, used: resource.struct_rusage, words: str, names: tuple[str, ...]) -> list[str]:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        case, ended = Case(home, Path(folder), rng, clean), Path(folder, "ended.json")
+        command, before = KINDS[name](case), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        process = os.fork()
+        if process == 0:
+            _child(case, command, ended)
+            os._exit(0)
+        _, status, used = os.wait4(process, 0)
+        died = {"code": os.waitstatus_to_exitcode(status), "judged": ""} | _used(used)
+        end = json.loads(ended.read_bytes()) if ended.exists() else died
+        said = "".join(p.read_text(errors="replace") for p in (case.out, case.message) if p.exists())
     rules = {
-        f"exit code {code}": code in (0, 2),
-        "a traceback": "Traceback" not in words,
-        f"none of {names} named": code != 2 or any(name in words for name in names),
-        "too long": used.ru_utime + used.ru_stime <= CPU_SECONDS,
-        "too much memory": used.ru_maxrss * 1024 - before <= MEMORY,
+        f"exit code {end['code']}": end["code"] in (0, 2),
+        "a traceback": "Traceback" not in said,
+        f"none of {case.names} named": end["code"] != 2 or any(part in said for part in case.names),
+        "too long": end["seconds"] <= CPU_SECONDS,
+        "too much memory": end["memory"] - before * 1024 <= MEMORY,
+        f"accepted, but {end['judged'][-1000:]}": not end["judged"],
+        "the judge did not end": status == 0 or end is died,
     }
-    return [rule for rule, held in rules.items() if not held]
+    wrong = [rule for rule, held in rules.items() if not held]
+    asked = list(map(str, command))
+    return {"case": number, "kind": name, "code": end["code"], "wrong": wrong, "command": asked, "said": said[-900:]}
+
+
+def _child(case: Case, command: list[object], ended: Path) -> None:
+    """Runs a command, and if it accepts its input the judge; writes down how both ended."""
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    signal.alarm(WAITING)  # a child that waits for something uses no processor time
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in ((1, case.out), (2, case.message)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    try:
+        code = ttft(*command)
+    except BaseException:  # noqa: BLE001 - a bug is what is looked for
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    end = {"code": code, "judged": ""} | _used(resource.getrusage(resource.RUSAGE_SELF))
+    try:
+        if code == 0:
+            end["judged"] = case.judge(case.out.read_text(errors="replace"), case.message.read_text(errors="replace"))
+    except BaseException:  # noqa: BLE001 - what the independent reader refuses
+        end["judged"] = traceback.format_exc()
+    ended.write_text(json.dumps(end))
+
+
+def _used(used: resource.struct_rusage) -> dict[str, float]:
+    return {"seconds": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss * 1024}
 
 
 def clean_commands(home: Path) -> oracle.Clean:
@@ -121,13 +114,15 @@ def clean_commands(home: Path) -> oracle.Clean:
     said("index", "merge", index, "--out", work / "merged")
     said("report", home / "run", "--out", work / "page.html")
     said("report", home / "run", "--verify")
-    said("calibrate", home / "run", "--out", work / "policy.json")
+    said("calibrate", home / "run", "--out", work / "policy.json", "--folds", 2)
     picks = json.loads(said("select", index, *oracle.SELECT))
     of_prompts = said("select", index, "--prompts", home / "prompts.jsonl", "-n", 1, "-k", 5)
     texts = [json.loads(line)["text"] for line in (home / "prompts.jsonl").read_text().splitlines()]
     options = yaml.safe_load(said("finetune-eval", "i", "--out", "o", "--prompt", "x", "--dry-run"))
+    import ttft.cli.app as commands
     from ttft.embedding import load_embedder
 
+    commands.app = typer.main.get_command(commands.app)  # which is made again for every command otherwise
     query = load_embedder(str(home / "encoder")).encode([oracle.PROMPT])[0]
     by_text = dict(zip(texts, map(json.loads, of_prompts.splitlines()), strict=True))
     return oracle.Clean(home, picks, by_text, options, query)
@@ -138,7 +133,8 @@ def main() -> None:
     (home / "work").mkdir(exist_ok=True)
     os.chdir(home)
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one thread: no pool of threads to be lost in a fork
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})  # one thread: no pool of threads to be lost in a fork
     import torch
 
     torch.set_num_threads(1)

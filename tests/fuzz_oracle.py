@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -247,8 +248,8 @@ def shards(folder: Path) -> Shards:
 
 def _read(how: Callable[[Path], Any], path: Path, otherwise: Any) -> Any:
     try:
-        return how(path)
-    except (ValueError, OSError, SyntaxError):
+        return how(path) if path.is_file() else otherwise
+    except (ValueError, OSError, SyntaxError, TokenError):
         return otherwise
 
 
