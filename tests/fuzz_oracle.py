@@ -264,8 +264,8 @@ def _documents(path: Path) -> list[dict]:
 
 
 def _codes(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """The vectors at the end of a Faiss file of kind Flat."""
-    return np.frombuffer(path.read_bytes()[-4 * shape[0] * shape[1] :], np.float32).reshape(shape)
+    """The vectors of a Faiss file of kind Flat, which stand behind 45 bytes on their form."""
+    return np.frombuffer(path.read_bytes(), np.float32, count=shape[0] * shape[1], offset=45).reshape(shape)
 
 
 def _whole_texts(folder: Path) -> list[str]:
@@ -367,6 +367,15 @@ def _records(path: Path) -> list[dict]:
     return found
 
 
+def _config(run: Path) -> dict:
+    """The configuration of a run, in YAML or (resealed) JSON, in which 1e30 is a number."""
+    text = (run / "config.yaml").read_bytes()
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
 def report(run: Path, said: str) -> str:
     """The sums that the results hold."""
     results = [r for r in _records(run / "results.jsonl") if r["nats"]]
@@ -387,7 +396,7 @@ def intact_run(run: Path) -> str:
     results, selections = _records(run / "results.jsonl"), _records(run / "selections.jsonl")
     if not _is_sealed(json.loads((run / "provenance.json").read_bytes())):
         return "provenance.json has another hash"
-    if not _is_sealed(yaml.safe_load((run / "config.yaml").read_bytes())):
+    if not _is_sealed(_config(run)):
         return "config.yaml has another hash"
     selected = {selection["prompt_id"]: selection["ids"] for selection in selections}
     if len({r["prompt_id"] for r in results}) < len(results) or len(selected) < len(selections):
@@ -400,8 +409,7 @@ def calibrated(run: Path, made: Path, clean: Clean) -> str:
     """Of the same results the same policy; of others one on as many prompts as have a step."""
     here, there = _records(run / "results.jsonl"), _records(clean.home / "run" / "results.jsonl")
     value, wanted = json.loads(made.read_bytes()), json.loads((clean.home / "policy.json").read_bytes())
-    config = [yaml.safe_load((folder / "config.yaml").read_bytes()) for folder in (run, clean.home / "run")]
-    if here == there and config[0] == config[1]:
+    if here == there and _config(run) == _config(clean.home / "run"):
         return "" if value == wanted else "another policy of the same run"
     steps = sum(len(r["steps"]) > 1 for r in here)
     return "" if value["facts"]["prompts"] == steps else f"{value['facts']['prompts']} prompts, not {steps}"

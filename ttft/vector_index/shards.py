@@ -152,8 +152,11 @@ class VectorIndex:
             here, shard = np.flatnonzero(numbers == number), self.shards[number]
             out[here] = shard.vectors[ids[here] - shard.start]
         if not -LARGEST <= out.min() <= out.max() <= LARGEST:
+            first = int(np.argmax(~(abs(out) <= LARGEST).all(axis=1)))
+            shard = self.shards[numbers[first]]
             raise MissingArtifact(
-                f"{self.folder} has vectors that are not finite or not of length 1",
+                f"{self.folder / shard.entry.name / VECTORS} has vectors that are not finite or not of length 1, the "
+                f"first used is row {ids[first] - shard.start}",
                 f"see which: ttft index verify {self.folder}",
             )
         return out
