@@ -119,6 +119,11 @@ def test_configuration_files(refused, place: Path, command: str) -> None:
         refused(given(command, "--config", "wrong.yaml"), "wrong.yaml", "Permission denied")
 
 
+def test_a_missing_option_names_the_configuration_file(refused, place: Path) -> None:
+    (place / "half.yaml").write_text("index: index\n")
+    refused(["finetune-eval", "--config", "half.yaml"], "out is missing: set it on the command line", "in half.yaml")
+
+
 NO_SEED = {"index info", "index verify", "report"}
 NO_SEED_FLAG = {"index merge"}
 

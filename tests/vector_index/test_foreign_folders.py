@@ -25,6 +25,7 @@ from ttft.finetuning.model import load_causal_lm
 from ttft.indexing.merge import merge_indexes
 from ttft.records import Document
 from ttft.run_dir import MANIFEST, record_provenance, sealed, sha256_file
+from ttft.tuner.selector import encoder_of
 from ttft.vector_index.manifest import FileFacts, Manifest, Search, read_manifest, write_manifest
 from ttft.vector_index.milvus_address import address, remarks
 from ttft.vector_index.segments import add_segments
@@ -464,6 +465,64 @@ def test_documents_of_another_form_are_refused(tmp_path: Path) -> None:
             writer.write_table(documents)
         with pytest.raises(MissingArtifact, match=r"documents\.arrow"):
             use(stated_anew(index.folder, "shard-00000/documents.arrow", sink.getvalue().to_pybytes()))
+
+
+def test_compressed_documents_are_not_expanded(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    index, _ = make_index(tmp_path / "i", [8])
+    texts = pa.array(["a" * 2**20] * 8, pa.large_string())
+    table = index.shards[0].documents
+    table = table.set_column(0, table.schema.field("text"), texts)
+    for codec in ("zstd", "lz4"):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+            writer.write_table(table)
+        stated_anew(index.folder, "shard-00000/documents.arrow", sink.getvalue().to_pybytes())
+        before = pa.default_memory_pool().max_memory()
+        with pytest.raises(MissingArtifact, match=r"documents\.arrow .*compressed"):
+            use(index.folder)
+        assert pa.default_memory_pool().max_memory() == before
+
+
+def test_the_kind_of_a_faiss_file_fits_its_size(tmp_path: Path) -> None:
+    """An empty index of these kinds would take gigabytes before it is compared."""
+    folder = make_index(tmp_path / "i", [200], factory="IVF4,Flat")[0].folder
+    for kind in ("IVF1073741824,Flat", "IMI2x15,Flat", "PQ1x31", "IVF4,PQ2x28", "PCA" + "9" * 400 + ",Flat"):
+        manifest = read_manifest(folder)
+        manifest.search.kind = manifest.search.factory = kind
+        write_manifest(folder, manifest)
+        with pytest.raises(MissingArtifact, match=r"segment-00000\.faiss .*too small"):
+            use(folder)
+
+
+def test_a_merge_refuses_damaged_shards(tmp_path: Path, index_folder: Path) -> None:
+    for name in ("documents.arrow", "vectors.npy"):
+        folder = tmp_path / name
+        shutil.copytree(index_folder, folder)
+        path = folder / "shard-00000" / name
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(MissingArtifact, match=f"{name} is damaged"):
+            merge_indexes([folder], tmp_path / "out")
+        shutil.rmtree(tmp_path / "out")
+
+
+def test_a_wrong_vector_and_a_missing_encoder_are_named(tmp_path: Path, index_folder: Path) -> None:
+    folder = tmp_path / "i"
+    shutil.copytree(index_folder, folder)
+    vectors = np.load(folder / "shard-00001" / "vectors.npy")
+    vectors[3, 2] = np.nan
+    sink = io.BytesIO()
+    np.save(sink, vectors)
+    with pytest.raises(MissingArtifact, match=r"shard-00001/vectors\.npy .* row 3"):
+        use(stated_anew(folder, "shard-00001/vectors.npy", sink.getvalue()))
+    manifest = read_manifest(folder)
+    manifest.embedder = replace(manifest.embedder, tokenizer="./none")
+    write_manifest(folder, manifest)
+    with pytest.raises(MissingArtifact, match=r"/i: cannot load the embedder .*'\./none'"):
+        encoder_of(open_vector_index(folder), asked=None, device="cpu", dtype=None)
 
 
 def test_a_faiss_file_of_another_kind_is_refused(tmp_path: Path) -> None:
