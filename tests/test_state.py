@@ -48,13 +48,21 @@ def test_a_wrong_value_is_named(value: Any, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": -Infinity}', "[" * 100_000, b"\xff", "1 2"]
-)
+    "text",
+    [
+        "", "{", '{"a": 1, "a": 2}', '{"a": NaN}', '{"a": -Infinity}', '{"a": [1e999]}', '{"a": "\\ud800"}',
+        b'{"a": "\xed\xa0\x80"}', '{"\\udfff": 1}', "[" * 100_000, b"\xff", "1 2",
+    ],
+)  # fmt: skip
 def test_what_is_no_json_is_refused(tmp_path: Path, text: str | bytes) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(MissingArtifact, match=r"x\.json is"):
+    with pytest.raises(MissingArtifact, match=r"x\.json( is|: a text)"):
         state.read_json(path)
+
+
+def test_both_halves_of_a_character_may_be_escaped() -> None:
+    assert state.parse_json('{"a": "\\ud83d\\ude00"}', "x") == {"a": "\U0001f600"}
 
 
 def test_a_changed_line_is_named(tmp_path: Path) -> None:
@@ -74,6 +82,17 @@ def test_a_changed_line_is_named(tmp_path: Path) -> None:
     path.write_bytes(b'{"name": "a", "count": 1}\n')
     with pytest.raises(TtftError, match="checksum"):
         state.read_records(path, Example)
+
+
+def test_a_last_line_may_be_cut_anywhere_but_its_newline_is_not_changed(tmp_path: Path) -> None:
+    path, first, last = tmp_path / "x.jsonl", *(state.checked_line({"name": "ü", "count": i}) for i in range(2))
+    for end in range(len(last)):
+        path.write_bytes(first + last[:end])
+        assert state.read_records(path, Example) == [Example("ü", 0)]
+    for other in set(range(256)) - {ord("\n")}:
+        path.write_bytes(first + last[:-1] + bytes([other]))
+        with pytest.raises(TtftError, match=r"x\.jsonl:2 is"):
+            state.read_records(path, Example)
 
 
 VALUES = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,12 +24,16 @@ COMMANDS = (
 )
 
 
+class Waits(BaseException):
+    """The command waits."""
+
+
 @pytest.fixture(autouse=True)
 def impatient() -> Iterator[None]:
-    """Whoever waits for a FIFO is interrupted."""
+    """Whoever waits for a FIFO is interrupted, by an exception that no command turns into a message."""
 
     def stop(*_) -> None:
-        raise TimeoutError("the command waits")
+        raise Waits
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(LONGEST_WAIT)
@@ -114,6 +119,11 @@ def test_configuration_files(refused, place: Path, command: str) -> None:
         refused(given(command, "--config", "wrong.yaml"), "wrong.yaml", "Permission denied")
 
 
+def test_a_missing_option_names_the_configuration_file(refused, place: Path) -> None:
+    (place / "half.yaml").write_text("index: index\n")
+    refused(["finetune-eval", "--config", "half.yaml"], "out is missing: set it on the command line", "in half.yaml")
+
+
 NO_SEED = {"index info", "index verify", "report"}
 NO_SEED_FLAG = {"index merge"}
 
@@ -180,9 +190,17 @@ def test_other_options(refused, command: str, more: list[str], parts: list[str])
 
 
 @pytest.mark.parametrize("command", ["select", "finetune-eval", "generate"])
-@pytest.mark.parametrize("name", ["none.jsonl", "empty.jsonl", "bytes.jsonl", "number.jsonl", "fifo.jsonl"])
+@pytest.mark.parametrize("name", ["none.jsonl", "empty.jsonl", "bytes.jsonl", "number.jsonl"])
 def test_prompts(refused, command: str, name: str) -> None:
     refused(given(command, "--prompts", name), name)
+
+
+def test_prompts_may_come_through_a_pipe(place: Path, run_ttft, capsys) -> None:
+    """A user's own FIFO is waited for, as every program does."""
+    line = '{"id": "through a pipe", "text": "river stone"}\n'
+    threading.Thread(target=lambda: (place / "fifo.jsonl").write_text(line), daemon=True).start()
+    assert run_ttft("select", "index", "--prompts", "fifo.jsonl", "-n", 1) == 0
+    assert "through a pipe" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["none.jsonl", "empty.jsonl", "bytes.jsonl", "number.jsonl", "fifo.jsonl", "folder"])

@@ -208,8 +208,9 @@ def load_embedder(
             model = AutoModel.from_pretrained(path, dtype=dtype or torch.float32, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         first = str(error).strip().split("\n")[0]
+        own = f" with the tokenizer {tokenizer!r}" if tokenizer else ""
         raise MissingArtifact(
-            f"cannot load the embedder {name!r}: {first}",
+            f"cannot load the embedder {name!r}{own}: {first}",
             "give a folder with an encoder in Hugging Face format, or if online a hub name; minilm works offline",
         ) from None
     longest = min(getattr(model.config, "max_position_embeddings", 512), words.model_max_length)

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -156,7 +155,7 @@ def scratch(path: Path) -> Path:
 
 
 def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(8)}.part")
+    return path.with_name(f".{path.name.lstrip('.')}.{os.urandom(8).hex()}.part")
 
 
 def _create(path: Path) -> int:

@@ -27,7 +27,7 @@ from typing import Any
 from ttft.errors import ConfigError, DiskFull, MissingArtifact, TtftError
 from ttft.files import open_log, open_regular, sweep, write_whole, writing
 from ttft.records import Result, Selection
-from ttft.state import DAMAGED, checked_line, dump_yaml, read_json, read_records, read_yaml
+from ttft.state import DAMAGED, check_plain, checked_line, dump_yaml, read_json, read_records, read_yaml
 
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.arrow"
@@ -189,6 +189,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     value = read_yaml(path)
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise ConfigError(f"{path} is not a mapping (key: value)", DAMAGED)
+    check_plain(value, str(path), ConfigError)
     if "sha256" not in value:
         raise ConfigError(
             f"{path} has no hash, so it was written by an earlier version of ttft, or by hand",

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,8 @@ STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """For records: set as `__pydantic_config__` of the dataclass."""
 KEYS = {"missing": "is missing", "unexpected_keyword_argument": "unknown key"}
 DEEPEST = 64
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""In JSON: half of a character, or of none."""
 CHECK = "check"
 CHECKED = len(f', "{CHECK}": "0123456789abcdef"}}')  # bytes at the end of a line
 
@@ -90,13 +93,18 @@ def _short(value: Any) -> str:
 
 
 def parse_json(data: bytes | str, where: str, error: type[TtftError] = TtftError, hint: str = DAMAGED) -> Any:
-    """The value of a JSON text; NaN, infinities and keys that stand twice are refused. Raises `error`."""
+    """The value of a JSON text in UTF-8. NaN, numbers beyond the range of a float, keys that stand twice and texts that
+    are not Unicode are refused. Raises `error`."""
     try:
-        return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise error(f"{where} is nested too deeply", hint) from None
     except ValueError as invalid:
         raise error(f"{where} is not JSON: {invalid}", hint) from None
+    if SURROGATE.search(text):
+        check_plain(value, where, error, hint)
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,6 +117,23 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is too large")
+    return value
+
+
+def check_plain(value: Any, where: str, error: type[TtftError] = TtftError, hint: str = DAMAGED) -> None:
+    """Raises `error` for a text or a number that could not be written to any file."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise error(f"{where}: a text is not valid Unicode: it contains a lone surrogate", hint) from None
+    except ValueError:
+        raise error(f"{where}: a number is too large", hint) from None
 
 
 def read_json(path: Path, error: type[TtftError] = MissingArtifact, hint: str = DAMAGED) -> Any:
@@ -130,11 +155,15 @@ def checked_line(value: dict[str, Any]) -> bytes:
     return text[:-1] + _check(text) + b"\n"
 
 
+def _is_intact(line: bytes) -> bool:
+    return line[-CHECKED:] == _check(line[:-CHECKED] + b"}")
+
+
 def _content(line: bytes, where: str) -> bytes:
     """The JSON text of a record without its checksum. Raises TtftError for a line that is no JSON object or not the one
     that was written."""
     text = line[:-CHECKED] + b"}"
-    if line[-CHECKED:] == _check(text):
+    if _is_intact(line):
         return text
     value = parse_json(line, where)
     if not isinstance(value, dict):
@@ -155,10 +184,15 @@ def parse_line(kind: type[T], line: bytes, where: str) -> T:
 
 
 def whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file, [] if there is none. A last line without its newline is not a record yet."""
+    """The lines of a file, [] if there is none.
+
+    A last line without its newline is not a record yet, as a kill leaves it. No kill leaves a whole record and another
+    byte in place of the newline: that byte was changed, and the line is returned with it, for the reader to refuse.
+    """
     if not path.exists() and not path.is_symlink():
         return []
-    return read_bytes(path, 1 << 40).split(b"\n")[:-1]
+    *lines, rest = read_bytes(path, 1 << 40).split(b"\n")
+    return [*lines, rest] if _is_intact(rest[:-1]) else lines
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -44,6 +44,33 @@ def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path):
         crew.settle()
 
 
+class Late:
+    """A Ray that gives up waiting for its own processes the first `failures` times."""
+
+    def __init__(
+        self, failures: int, message: str = "The current node timed out during startup. This could ..."
+    ) -> None:
+        self.failures, self.message, self.started, self.stopped = failures, message, 0, 0
+
+    def init(self, **options: object) -> None:
+        self.started += 1
+        if self.started <= self.failures:
+            raise Exception(self.message)
+
+    def shutdown(self) -> None:
+        self.stopped += 1
+
+
+def test_ray_that_starts_late_is_started_again():
+    late = Late(failures=2)
+    cluster._start(late, None, 1)
+    assert (late.started, late.stopped) == (3, 2)
+    with pytest.raises(TtftError, match="did not start on this machine in 4 attempts"):
+        cluster._start(Late(failures=9), None, 1)
+    with pytest.raises(Exception, match="something else"):
+        cluster._start(Late(failures=1, message="something else"), None, 1)
+
+
 # ---- on Ray --------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import pytest
 from ttft.errors import MissingArtifact, TtftError
 from ttft.reporting.groups import read_groups
 from ttft.reporting.runs import read_run
+from ttft.run_dir import read_config, sealed
 
 
 def labels(*folders):
@@ -156,6 +157,19 @@ def test_config_is_needed_and_sealed(write_run, fake):
         read_run(folder)
     path.unlink()
     with pytest.raises(MissingArtifact, match=r"config\.yaml is missing"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(("value", "said"), [("\ud800", "lone surrogate"), (float("inf"), "too large")])
+def test_what_no_report_can_hold_is_refused(write_run, fake, value, said):
+    folder = write_run("one", [fake("a", 10, 9)])
+    config, provenance = read_config(folder), {"starts": [{"commit": value}]}
+    (folder / "config.yaml").write_text(json.dumps(sealed(config | {"x": value})).replace("Infinity", "1.0e999"))
+    with pytest.raises(TtftError, match=rf"config\.yaml: .*{said}"):
+        read_run(folder)
+    (folder / "config.yaml").write_text(json.dumps(sealed(config)))
+    (folder / "provenance.json").write_text(json.dumps(sealed(provenance)).replace("Infinity", "1e999"))
+    with pytest.raises(TtftError, match=rf"provenance\.json.*{said}"):
         read_run(folder)
 
 

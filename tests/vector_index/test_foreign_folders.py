@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands.test_finetune_eval import arguments as evaluation
 from commands.test_index import arguments
 from vector_index.test_manifest import MILVUS, example
 from vector_index.test_shards import make_index
@@ -24,6 +25,7 @@ from ttft.finetuning.model import load_causal_lm
 from ttft.indexing.merge import merge_indexes
 from ttft.records import Document
 from ttft.run_dir import MANIFEST, record_provenance, sealed, sha256_file
+from ttft.tuner.selector import encoder_of
 from ttft.vector_index.manifest import FileFacts, Manifest, Search, read_manifest, write_manifest
 from ttft.vector_index.milvus_address import address, remarks
 from ttft.vector_index.segments import add_segments
@@ -89,6 +91,28 @@ FOREIGN = {
 def test_only_names_that_ttft_gives_are_read(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     with pytest.raises(MissingArtifact, match=MANIFEST):
         read_manifest(changed(tmp_path, change))
+
+
+def test_a_merge_writes_nothing_outside_and_takes_nothing_from_there(
+    tmp_path: Path, run_ttft: Any, index_folder: Path, capsys: Any
+) -> None:
+    """What the names lead to: a file of the user's that is overwritten, or whose content gets into the index."""
+    part, mine, merged = tmp_path / "download" / "index", tmp_path / "mine", tmp_path / "merged"
+    shutil.copytree(index_folder, part)
+    (part.parent / "mine").write_text("payload")
+    whole = json.loads((part / MANIFEST).read_text())
+    theirs = {"bytes": 7, "sha256": sha256_file(part.parent / "mine")}
+    for change in (
+        put("shards", 0, "files", "../../mine", theirs),
+        put("sources", 0, "problems_file", {"file": "../mine", **theirs}),
+    ):
+        mine.write_text("as it was")
+        value = json.loads(json.dumps(whole))
+        change(value)
+        (part / MANIFEST).write_text(json.dumps(sealed(value)))
+        assert run_ttft("index", "merge", part, "--out", merged) == 2
+        assert MANIFEST in capsys.readouterr().err
+        assert mine.read_text() == "as it was" and not merged.exists()
 
 
 WRONG = [
@@ -294,6 +318,22 @@ def test_a_build_writes_through_no_link(tmp_path: Path, run_ttft: Any, corpus_fi
     assert [p for p in out.rglob("*") if p.is_symlink()] == []
 
 
+@pytest.mark.parametrize("name", [".lock", "selections.jsonl", "config.yaml.part", "provenance.json.part"])
+def test_a_run_writes_through_no_link(
+    tmp_path: Path, run_ttft: Any, index_folder: Path, prompts_file: Path, lm_folder: Path, capsys: Any, name: str
+) -> None:
+    private, out = tmp_path / "private", tmp_path / "run"
+    private.write_text("mine")
+    out.mkdir()
+    (out / name).symlink_to(private)
+    code = run_ttft(*evaluation(index_folder, prompts_file, out, lm_folder))
+    assert private.read_text() == "mine"
+    if name.endswith(".part"):
+        assert code == 0 and not (out / name).is_symlink()
+    else:
+        assert code == 2 and f"{name} is a symbolic link" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", [MANIFEST, "shard-00001"])
 def test_a_link_in_a_folder_that_is_added_to_is_refused(
     tmp_path: Path, run_ttft: Any, index_folder: Path, encoder_folder: Path, capsys: Any, name: str
@@ -425,6 +465,64 @@ def test_documents_of_another_form_are_refused(tmp_path: Path) -> None:
             writer.write_table(documents)
         with pytest.raises(MissingArtifact, match=r"documents\.arrow"):
             use(stated_anew(index.folder, "shard-00000/documents.arrow", sink.getvalue().to_pybytes()))
+
+
+def test_compressed_documents_are_not_expanded(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    index, _ = make_index(tmp_path / "i", [8])
+    texts = pa.array(["a" * 2**20] * 8, pa.large_string())
+    table = index.shards[0].documents
+    table = table.set_column(0, table.schema.field("text"), texts)
+    for codec in ("zstd", "lz4"):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+            writer.write_table(table)
+        stated_anew(index.folder, "shard-00000/documents.arrow", sink.getvalue().to_pybytes())
+        before = pa.default_memory_pool().max_memory()
+        with pytest.raises(MissingArtifact, match=r"documents\.arrow .*compressed"):
+            use(index.folder)
+        assert pa.default_memory_pool().max_memory() == before
+
+
+def test_the_kind_of_a_faiss_file_fits_its_size(tmp_path: Path) -> None:
+    """An empty index of these kinds would take gigabytes before it is compared."""
+    folder = make_index(tmp_path / "i", [200], factory="IVF4,Flat")[0].folder
+    for kind in ("IVF1073741824,Flat", "IMI2x15,Flat", "PQ1x31", "IVF4,PQ2x28", "PCA" + "9" * 400 + ",Flat"):
+        manifest = read_manifest(folder)
+        manifest.search.kind = manifest.search.factory = kind
+        write_manifest(folder, manifest)
+        with pytest.raises(MissingArtifact, match=r"segment-00000\.faiss .*too small"):
+            use(folder)
+
+
+def test_a_merge_refuses_damaged_shards(tmp_path: Path, index_folder: Path) -> None:
+    for name in ("documents.arrow", "vectors.npy"):
+        folder = tmp_path / name
+        shutil.copytree(index_folder, folder)
+        path = folder / "shard-00000" / name
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(MissingArtifact, match=f"{name} is damaged"):
+            merge_indexes([folder], tmp_path / "out")
+        shutil.rmtree(tmp_path / "out")
+
+
+def test_a_wrong_vector_and_a_missing_encoder_are_named(tmp_path: Path, index_folder: Path) -> None:
+    folder = tmp_path / "i"
+    shutil.copytree(index_folder, folder)
+    vectors = np.load(folder / "shard-00001" / "vectors.npy")
+    vectors[3, 2] = np.nan
+    sink = io.BytesIO()
+    np.save(sink, vectors)
+    with pytest.raises(MissingArtifact, match=r"shard-00001/vectors\.npy .* row 3"):
+        use(stated_anew(folder, "shard-00001/vectors.npy", sink.getvalue()))
+    manifest = read_manifest(folder)
+    manifest.embedder = replace(manifest.embedder, tokenizer="./none")
+    write_manifest(folder, manifest)
+    with pytest.raises(MissingArtifact, match=r"/i: cannot load the embedder .*'\./none'"):
+        encoder_of(open_vector_index(folder), asked=None, device="cpu", dtype=None)
 
 
 def test_a_faiss_file_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -48,11 +48,12 @@ class Config(BaseModel):
         layers = [(str(file), read_yaml(file))] if file else []
         layers.append(("--set", dict(parse_set(s) for s in sets or [])))
         layers.append((COMMAND_LINE, {k: v for k, v in (flags or {}).items() if v is not None}))
-        return cls.merge(layers)
+        return cls.merge(layers, str(file) if file else "a YAML file")
 
     @classmethod
-    def merge(cls, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Self:
+    def merge(cls, layers: Sequence[tuple[str, Mapping[str, Any]]], file: str = "a YAML file") -> Self:
         """Merge mappings, each with its origin; later ones win. Values are not converted: true is not 1, "5" is not 5.
+        `file`: where a missing option can be set, for the message.
 
         Raises ConfigError naming the origin, the key and the value and, for an unknown key, the closest known one.
         """
@@ -72,7 +73,7 @@ class Config(BaseModel):
             # as JSON: in strict mode a list is accepted for a tuple only there
             return cls.model_validate_json(json.dumps(values), strict=True)
         except ValidationError as error:
-            raise ConfigError("\n".join(cls._explain(e, origin, values) for e in error.errors())) from None
+            raise ConfigError("\n".join(cls._explain(e, origin, values, file) for e in error.errors())) from None
 
     @classmethod
     def _field(cls, key: str) -> str:
@@ -86,10 +87,10 @@ class Config(BaseModel):
         return ConfigError(f'{where}: unknown key "{shortened(key)}"', hint)
 
     @classmethod
-    def _explain(cls, error: Any, origin: dict[str, str], values: dict[str, Any]) -> str:
+    def _explain(cls, error: Any, origin: dict[str, str], values: dict[str, Any], file: str) -> str:
         key = str(error["loc"][0]) if error["loc"] else ""
         if error["type"] == "missing":
-            return f"{key} is missing: set it on the command line (see --help) or in a YAML file ({key}: ...)"
+            return f"{key} is missing: set it on the command line (see --help) or in {file} ({key}: ...)"
         where = f"{origin[key]}: " if key in origin else ""
         message = error["msg"].removeprefix("Value error, ")
         for words, better in BETTER_WORDS.items():

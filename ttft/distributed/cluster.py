@@ -23,6 +23,7 @@ from ttft.progress import OnNote, ignore
 Item = TypeVar("Item")
 
 RETRIES = 3
+STARTS = 4
 ENDURING = {"max_restarts": -1, "max_task_retries": RETRIES}
 """Options of an actor that is restarted when it dies; its task is repeated."""
 
@@ -64,8 +65,7 @@ def _start(ray: Any, address: str | None, cpus: int) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         own = {"num_cpus": cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        with _silent():
-            ray.init(address="local", **own, **options)
+        _start_here(ray, address="local", **own, **options)
         return
     try:
         if address != "auto":
@@ -75,6 +75,23 @@ def _start(ray: Any, address: str | None, cpus: int) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         first = str(error).strip().split("\n")[0]
         raise ConfigError(f"no Ray cluster at {address}: {first}", "start one with: ray start --head") from None
+
+
+def _start_here(ray: Any, **options: Any) -> None:
+    """ray.init, again where it gave up: Ray waits 30 s for its processes, too short for the first start from a slow
+    disk. Raises TtftError after STARTS times."""
+    for _ in range(STARTS):
+        try:
+            with _silent():
+                ray.init(**options)
+            return
+        except Exception as error:  # of no class of its own
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+    raise TtftError(
+        f"Ray did not start on this machine in {STARTS} attempts of 30 s", "wait until the machine is less busy"
+    )
 
 
 def _knock(address: str) -> None:

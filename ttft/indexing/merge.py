@@ -34,7 +34,7 @@ from ttft.vector_index.checks import present
 from ttft.vector_index.facts import remarks
 from ttft.vector_index.manifest import Manifest, ShardEntry, Source, read_manifest, write_manifest
 from ttft.vector_index.segments import choose_again
-from ttft.vector_index.shards import VectorIndex, open_shards, opened
+from ttft.vector_index.shards import Shard, VectorIndex, open_shards, opened
 
 
 def merge_indexes(
@@ -117,21 +117,21 @@ def _one_build(parts: list[Path], manifests: list[Manifest], jobs: list[str | No
 
 @dataclass(frozen=True)
 class _Plan:
-    """The new index: for every shard its current folder and its new entry; its sources, and their current files of
-    problems."""
+    """The new index: every shard as it is now, and its new entry; its sources, and their current files of problems."""
 
-    shards: list[tuple[Path, ShardEntry]]
+    shards: list[tuple[Shard, ShardEntry]]
     sources: list[Source]
     problems: list[Path]
 
 
 def _plan(parts: list[Path], manifests: list[Manifest]) -> _Plan:
-    taken: list[tuple[Path, ShardEntry]] = []
+    taken: list[tuple[Shard, ShardEntry]] = []
     sources: list[Source] = []
     problems: list[Path] = []
     for part, manifest in zip(parts, manifests, strict=True):
         before = 0 if manifest.part is not None else len(sources)
-        taken += [(part / entry.name, replace(entry, source=entry.source + before)) for entry in manifest.shards]
+        opened_shards = open_shards(part, manifest)
+        taken += [(shard, replace(shard.entry, source=shard.entry.source + before)) for shard in opened_shards]
         if manifest.part is None or not sources:
             sources += [replace(source) for source in manifest.sources]
             problems += [part / s.problems_file.file for s in manifest.sources if s.problems_file is not None]
@@ -141,7 +141,7 @@ def _plan(parts: list[Path], manifests: list[Manifest]) -> _Plan:
     for number, source in enumerate(sources):
         assert source.problems_file is not None, "a complete source has one"
         source.problems_file = replace(source.problems_file, file=PROBLEMS.format(number))
-    shards = [(path, replace(entry, name=shard_name(number))) for number, (path, entry) in enumerate(taken)]
+    shards = [(shard, replace(entry, name=shard_name(number))) for number, (shard, entry) in enumerate(taken)]
     return _Plan(shards, sources, problems)
 
 
@@ -173,12 +173,11 @@ def _same_merge(folder: Path, there: Manifest, asked: Manifest, plan: _Plan) -> 
 
 
 def _take_shards(folder: Path, manifest: Manifest, plan: _Plan, on_progress: OnProgress) -> None:
-    """Link or copy every shard into the folder."""
-    for path, entry in plan.shards[len(manifest.shards) :]:
+    """Link or copy every shard into the folder, after checking that its files hold what their manifest states."""
+    for shard, entry in plan.shards[len(manifest.shards) :]:
         with replacing_folder(folder / entry.name) as part:
-            for name, facts in entry.files.items():
-                present(path / name, facts)
-                _link_or_copy(path / name, part / name)
+            for path in shard.checked_files():
+                _link_or_copy(path, part / path.name)
         manifest.shards.append(entry)
         manifest.rows += entry.rows
         write_manifest(folder, manifest)

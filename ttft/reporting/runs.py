@@ -56,7 +56,9 @@ def read_run(folder: Path) -> Run:
         raise not_a_run(folder)
     results, selections = run_dir.read_run(folder)
     if not results:
-        raise MissingArtifact(f"{folder} has no results yet", f"resume it: ttft finetune-eval --out {folder} ...")
+        raise MissingArtifact(
+            f"{folder / run_dir.RESULTS} has no results yet", f"resume it: ttft finetune-eval --out {folder} ..."
+        )
     scored, unscored = (tuple(r for r in results if r.scored is wanted) for wanted in (True, False))
     if not scored:
         raise TtftError(

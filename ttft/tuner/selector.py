@@ -10,7 +10,7 @@ from ttft import defaults
 from ttft.corpus.pieces import Text, pieces
 from ttft.defaults import Lambda
 from ttft.embedding import Embedder, canonical_name, load_embedder
-from ttft.errors import ConfigError, MissingArtifact
+from ttft.errors import ConfigError, MissingArtifact, TtftError
 from ttft.records import Document, Selection, StoppedBecause
 from ttft.retriever import Retriever
 from ttft.run_dir import sealed, sha256_text
@@ -48,11 +48,14 @@ def encoder_of(
             f"embedder: {index.folder} was built with {made.name!r}, asked for {asked!r}",
             f"leave --embedder out, or build an index with it: ttft index SOURCE --embedder {asked}",
         )
-    embedder = load_embedder(
-        made.name, pooling=made.pooling, max_tokens=made.max_tokens, device=device, dtype=dtype,
-        revision=None if ":" in made.revision or made.revision == "unknown" else made.revision,
-        tokenizer=made.tokenizer, trust_remote_code=trust_remote_code,
-    )  # fmt: skip
+    try:
+        embedder = load_embedder(
+            made.name, pooling=made.pooling, max_tokens=made.max_tokens, device=device, dtype=dtype,
+            revision=None if ":" in made.revision or made.revision == "unknown" else made.revision,
+            tokenizer=made.tokenizer, trust_remote_code=trust_remote_code,
+        )  # fmt: skip
+    except TtftError as error:
+        raise type(error)(f"{index.folder}: {error.message}", error.hint) from None
     if embedder.revision != made.revision:
         raise ConfigError(
             f"embedder revision: {index.folder} was built with {made.revision}, but this is {embedder.revision}",

@@ -7,6 +7,8 @@ everything that a search follows is compared with an empty index of the same kin
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,19 @@ from ttft.vector_index import faiss as faiss_index
 
 FLAT = b"IxFI"
 """How the file of a Flat index begins, which has no lists."""
+FEW_LISTS = 1 << 16
+"""Whose memory does not matter."""
 
 
 def check(path: Path, *, rows: int, dimension: int, kind: str) -> None:
     """Raises MissingArtifact unless the file is an inner-product index of that kind with so many vectors."""
     with open_regular(path) as file:
-        flat = file.read(4) == FLAT
+        flat, size = file.read(4) == FLAT, os.fstat(file.fileno()).st_size
+    if _parts_named(kind) > max(size, FEW_LISTS):
+        raise MissingArtifact(
+            f"{path} is not the index that the manifest states: it is too small for the kind {kind[:80]!r}",
+            "build the index again",
+        )
     try:
         expected = faiss_index.empty(dimension, kind)
         if not flat:
@@ -38,6 +47,15 @@ def check(path: Path, *, rows: int, dimension: int, kind: str) -> None:
         reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
     if reason:
         raise MissingArtifact(f"{path} is not the index that the manifest states: {reason}", "build the index again")
+
+
+def _parts_named(kind: str) -> int:
+    """The largest number in the name of a kind: of lists, bits, codes or dimensions. An empty index of that kind takes
+    memory in proportion to it, and a file of it has at least a byte for each."""
+    numbers = [1, *(int(number[:18]) for number in re.findall(r"\d+", kind))]
+    powers = [int(bits[:3]) for bits in re.findall(r"x(\d+)", kind)]  # PQ8x12: 2^12 centroids
+    grids = [int(parts[:3]) * int(bits[:3]) for parts, bits in re.findall(r"IMI(\d+)x(\d+)", kind)]
+    return max(numbers + [1 << bits for bits in powers + grids])
 
 
 def _lists_elsewhere(index: Any, path: Path) -> Iterator[str]:

@@ -95,6 +95,11 @@ class Shard:
         path = self.checks.path(f"{self.entry.name}/{DOCUMENTS}", self.entry.files[DOCUMENTS], every_value)
         return open_documents(path, rows=self.rows)
 
+    def checked_files(self) -> list[Path]:
+        """The paths of its files, after checking that they hold what the manifest states."""
+        assert self.documents.num_rows == len(self.vectors)
+        return [self.checks.folder / self.entry.name / name for name in self.entry.files]
+
     def digests(self) -> Iterator[bytes]:
         """The digests of the documents' texts."""
         for chunk in self.documents.column("digest").chunks:
@@ -147,8 +152,11 @@ class VectorIndex:
             here, shard = np.flatnonzero(numbers == number), self.shards[number]
             out[here] = shard.vectors[ids[here] - shard.start]
         if not -LARGEST <= out.min() <= out.max() <= LARGEST:
+            first = int(np.argmax(~(abs(out) <= LARGEST).all(axis=1)))
+            shard = self.shards[numbers[first]]
             raise MissingArtifact(
-                f"{self.folder} has vectors that are not finite or not of length 1",
+                f"{self.folder / shard.entry.name / VECTORS} has vectors that are not finite or not of length 1, the "
+                f"first used is row {ids[first] - shard.start}",
                 f"see which: ttft index verify {self.folder}",
             )
         return out
