@@ -110,8 +110,8 @@ def train(method: str, workers: int, seed: int, heterogeneous: bool) -> Row:
     except TtftError:  # diverged
         accuracy = 100 / CLASSES
     seconds = time.perf_counter() - begin
-    return {"method": method, "workers": workers, "seed": seed, "accuracy": accuracy, "gap": float(np.mean(gaps)),
-            "seconds": seconds}  # fmt: skip
+    gap = float(np.mean([gap for gap in gaps if np.isfinite(gap)]))
+    return {"method": method, "workers": workers, "seed": seed, "accuracy": accuracy, "gap": gap, "seconds": seconds}
 
 
 def classify(options: argparse.Namespace) -> list[Row]:

@@ -47,7 +47,7 @@ def test_all_points_are_in_the_set(within) -> None:
 
 def test_without_delay_the_anytime_bound_holds() -> None:
     """f(x_T) - f* <= sum a_t <g_t, w_t - x*> / A_T <= sqrt(2) D sqrt(S) / A_T, for exact gradients; here x* = 0."""
-    kept = DelayAdaptive(start(), within=8.0)
+    kept = DelayAdaptive(start(), within=8.0, scale=1.0)
     drive = Drive(kept, quadratic(noise=0.0), 1)
     linear = 0.0
     for t in range(1, 1001):
@@ -85,7 +85,7 @@ def test_the_scale_of_the_loss_does_not_matter() -> None:
 
 
 def test_the_weight_is_that_of_the_query() -> None:
-    kept = DelayAdaptive(start(), within=100.0)
+    kept = DelayAdaptive(start(), within=100.0, scale=1.0)
     drive = Drive(kept, quadratic(), 3)  # queries 1, 2, 3
     drive.run([0, 0, 0])  # queries 4, 5, 6
     g = torch.ones(K, dtype=torch.float64)
