@@ -1,12 +1,13 @@
 """Convex problems over a bounded set under delays of any length: AdaGrad-norm steps with anytime averaging (Aviv,
 Hakimi, Schuster, Levy, ICML 2021, arXiv 2106.12261).
 
-No delay, smoothness or noise level enters, only the set K and its diameter D. For the t-th view, weights a_t = t:
+No delay, smoothness or noise level enters, only the set K, its diameter D, and a constant c (`SCALE`). For the t-th
+view, weights a_t = t:
 
     x_t = (A_{t-1} x_{t-1} + a_t w) / A_t,  A_t = a_1 + ... + a_t           sent, and the result
     for a gradient g_s that arrives, computed at x_s:
         S = S + a_s^2 |g_s|^2
-        w = Proj_K(w - D / sqrt(2 S) a_s g_s)
+        w = Proj_K(w - c D / sqrt(2 S) a_s g_s)
 
 The weight is that of the query s, whenever its gradient arrives. Since |x_t - x_{t-d}| <= 2 D d / (t - d + 2), a delay
 of d costs less and less without being known. The abstract states guarantees that depend on no prior knowledge of
@@ -25,6 +26,10 @@ from torch import Tensor
 from ttft.async_training.checks import positive
 from ttft.async_training.master import Master, State
 from ttft.errors import ConfigError
+
+SCALE = 1 / 16
+"""Of D in the step. The theory's factor is 1; measured, on noisy problems, a sixteenth ends several times nearer to the
+optimum, for different sets, delays and lengths of training (README.md), and costs little elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,13 @@ class AdaptiveState(State):
 
 
 class DelayAdaptive(Master):
-    """within: the set K, a Ball or a Box around the start (a number: a ball of that radius). scale: a factor of D, 1 by
-    default. There is no learning rate. Memory: 3 k. Raises ConfigError for values out of range."""
+    """within: the set K, a Ball or a Box around the start (a number: a ball of that radius). scale: c, a factor of D;
+    1 is the theory's. There is no learning rate. Memory: 3 k. Raises ConfigError for values out of range."""
 
     state: AdaptiveState
 
     def __init__(
-        self, start: Tensor, *, within: Ball | Box | float, scale: float = 1.0, weight_decay: float = 0.0,
+        self, start: Tensor, *, within: Ball | Box | float, scale: float = SCALE, weight_decay: float = 0.0,
         gaps: bool = False,
     ) -> None:  # fmt: skip
         positive("scale", scale)

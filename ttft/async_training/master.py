@@ -200,10 +200,10 @@ class Master:
         v, gamma = self._ahead(worker)
         raw, pre = [], []
         for block in blocks(theta):
-            gap = theta[block] - sent[block]
-            raw.append(torch.linalg.vector_norm(gap))
+            raw.append(torch.linalg.vector_norm(theta[block] - sent[block]))
             if v is not None:
-                pre.append(torch.linalg.vector_norm(gap.sub_(v[block], alpha=gamma)))
+                ahead = torch.sub(theta[block], v[block], alpha=gamma)
+                pre.append(torch.linalg.vector_norm(ahead.sub_(sent[block])))
         root = math.sqrt(theta.numel())
         of_raw = math.hypot(*(float(norm) for norm in raw)) / root
         return of_raw, math.hypot(*(float(norm) for norm in pre)) / root if pre else of_raw

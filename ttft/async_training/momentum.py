@@ -141,13 +141,15 @@ class Momentum(Master):
             g = payload[block] if self.base == "sgd" else self._preconditioned(worker, payload[block], block)
             here = v[block] if v is not None else None
             if correct is not None:
-                gap = state.theta[block] - state.sent[worker][block]
-                if here is not None:
-                    gap.sub_(here, alpha=self.momentum)
-                g = correct(block, g, gap, here)
+                g = correct(block, g, self._gap(worker, block, here), here)
             step(
                 state.theta[block], here, state.total[block] if state.total is not None else None, g, lr, self.momentum
             )
+
+    def _gap(self, worker: int, block: slice, v: Tensor | None) -> Tensor:
+        """theta - gamma v - sent; the look-ahead point first, so that the gap is exactly 0 where nothing has moved."""
+        theta, sent = self.state.theta[block], self.state.sent[worker][block]
+        return theta - sent if v is None else torch.sub(theta, v, alpha=self.momentum).sub_(sent)
 
     def _preconditioned(self, worker: int, g: Tensor, block: slice) -> Tensor:
         assert self.state.second is not None
