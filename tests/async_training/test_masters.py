@@ -67,6 +67,9 @@ def test_views_that_a_restart_lost_are_sent_anew() -> None:
         drive = Drive(kept, quadratic(), 3)
         drive.run([0, 1])
         kept.recall()
+        assert kept.idle() == []
+        for worker in range(3):
+            kept.join(worker)
         assert kept.idle() == [w for w in range(3) if not (kept.synchronous and w < 2)]
         drive.hand_out()
         drive.run([2] if kept.synchronous else random_order(3, 10))

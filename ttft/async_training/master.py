@@ -145,9 +145,9 @@ class Master:
         self._forget(worker)
 
     def recall(self) -> None:
-        """All views that are out are void and will be sent anew: for workers that a restart has not brought along."""
-        self.state.members = dict.fromkeys(self.state.members, False)
-        for known in (self.state.born, self.state.rates, self.state.sent):
+        """For workers that a restart has not brought along: their views are void, and they have to join anew. What the
+        method keeps for them stays: a worker that joins under its old number finds its momentum."""
+        for known in (self.state.members, self.state.born, self.state.rates, self.state.sent):
             known.clear()
 
     def worker_side(self) -> WorkerSide:

@@ -78,7 +78,7 @@ class Processes:
         self.deaths: dict[int, int] = {}
         self._gone: list[int] = []
         self._turn = 0
-        self._began = time.monotonic()
+        self._began = 0.0
 
     def __enter__(self) -> Processes:
         return self
@@ -90,7 +90,6 @@ class Processes:
 
     def start(self, gradient: Gradient, side: Callable[[], WorkerSide]) -> None:
         self.gradient, self.side = gradient, side
-        self._began = time.monotonic()
         for worker in range(self.count):
             self._spawn(worker)
 
@@ -99,8 +98,8 @@ class Processes:
 
     @property
     def clock(self) -> float:
-        """Seconds of training, those before a restart included."""
-        return self.state.seconds + time.monotonic() - self._began
+        """Seconds since the first worker joined, those before a restart included."""
+        return self.state.seconds + (time.monotonic() - self._began if self._began else 0.0)
 
     def send(self, worker: int, theta: Tensor, lr: float) -> None:
         there = self.live[worker]
@@ -136,6 +135,7 @@ class Processes:
             return None
         if kind == "ready":
             there.ready = True
+            self._began = self._began or time.monotonic()
             return Joined(worker, self.clock)
         if kind == "failed":
             raise loss if isinstance(loss, TtftError) else RuntimeError(f"worker {worker} failed:\n{loss}")
@@ -193,7 +193,6 @@ class Processes:
 
     def load_state_dict(self, flat: Flat) -> None:
         restore(self.state, flat)
-        self._began = time.monotonic()
 
     def settings(self) -> dict:
         return {"cluster": "local"}

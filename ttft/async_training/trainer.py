@@ -134,13 +134,13 @@ class AsyncTrainer:
         self.gradients = flat["gradients"]
         self.master.load_state_dict(below(flat, "master/"))
         self.cluster.load_state_dict(below(flat, "cluster/"))
+        if not self.cluster.keeps_views:
+            self.master.recall()
+            return
         present = self.cluster.workers()
         for worker in self.master.members():
             if worker not in present:
                 self.master.forget(worker)
-        if not self.cluster.keeps_views:
-            self.master.recall()
-            self._hand_out()
 
     def _settings(self) -> dict[str, Any]:
         return {"master": self.master.settings(), "cluster": self.cluster.settings()}

@@ -58,7 +58,7 @@ class RayCluster:
         self.deaths: dict[int, int] = {}
         self._pending: dict[Any, int] = {}  # Ray reference -> worker
         self._gone: list[int] = []
-        self._began = time.monotonic()
+        self._began = 0.0
 
     def start(self, gradient: Gradient, side: Callable[[], WorkerSide]) -> None:
         import ray
@@ -66,7 +66,6 @@ class RayCluster:
         self.side = side
         # kept here: a new worker needs it again, and Ray deletes objects without references
         self.gradient = ray.put(gradient)
-        self._began = time.monotonic()
         for worker in range(self.crew.count):
             self._create(worker)
 
@@ -75,8 +74,8 @@ class RayCluster:
 
     @property
     def clock(self) -> float:
-        """Seconds of training, those before a restart included."""
-        return self.state.seconds + time.monotonic() - self._began
+        """Seconds since the first worker joined, those before a restart included."""
+        return self.state.seconds + (time.monotonic() - self._began if self._began else 0.0)
 
     def send(self, worker: int, theta: Tensor, lr: float) -> None:
         number = self.state.numbers.get(worker, 0)
@@ -102,6 +101,7 @@ class RayCluster:
                 continue
             if answer is None:
                 self.present.add(worker)
+                self._began = self._began or time.monotonic()
                 return Joined(worker, self.clock)
             payload, loss, size = answer
             number = self.state.numbers.get(worker, 0)
@@ -141,7 +141,6 @@ class RayCluster:
 
     def load_state_dict(self, flat: Flat) -> None:
         restore(self.state, flat)
-        self._began = time.monotonic()
 
     def settings(self) -> dict:
         return {"cluster": "ray"}
