@@ -136,8 +136,10 @@ def classify(options: argparse.Namespace) -> list[Row]:
 
 
 def cost(options: argparse.Namespace) -> list[Row]:
-    """Medians over `repeats` rounds in which the plain step and the method take turns."""
+    """Medians of one thread's CPU time, so that other load on the machine counts for little; the plain step and the
+    method take turns."""
     keep_freed_memory()
+    torch.set_num_threads(1)
     k, workers = options.parameters, options.cost_workers
     g = torch.randn(k, generator=torch.Generator().manual_seed(0))
     plain = torch.nn.Parameter(torch.zeros(k))
@@ -159,14 +161,14 @@ def cost(options: argparse.Namespace) -> list[Row]:
             master.view(worker)
         of_sgd, of_master = [], []
         for n in range(workers + options.repeats):
-            begin = time.perf_counter()
+            begin = time.process_time()
             sgd.step()
-            middle = time.perf_counter()
+            middle = time.process_time()
             master.receive(n % workers, g)
             for worker in master.idle():
                 master.view(worker)
             of_sgd.append(middle - begin)
-            of_master.append(time.perf_counter() - middle)
+            of_master.append(time.process_time() - middle)
         if MASTERS[method].synchronous:
             of_master = [sum(of_master[:workers]) / workers]  # one round, for each of its arrivals
         base, median = statistics.median(of_sgd[workers:]), statistics.median(of_master[-options.repeats :])

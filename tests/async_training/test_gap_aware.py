@@ -9,10 +9,14 @@ from async_training.problems import Drive, master, quadratic, random_order, roun
 from ttft.async_training.baselines import Asgd, MultiAsgd, NagAsgd
 from ttft.async_training.dana import DanaZero
 from ttft.async_training.delay_compensation import LagDivision
-from ttft.async_training.gap_aware import GapAware, GapPenalty, penalty
+from ttft.async_training.gap_aware import GapAware, GapPenalty, share_left
 from ttft.async_training.momentum import Stale
 
 ONES = torch.ones(4, dtype=torch.float64)
+
+
+def penalty(*args) -> torch.Tensor:
+    return 1 / share_left(*args)
 
 
 @pytest.mark.parametrize("base", ["sgd", "adam"])

@@ -23,6 +23,7 @@ gradient (our choice; FTPipe's Adam form averages the squared steps, without the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -75,7 +76,7 @@ class GapPenalty:
             typical, scale = (g, 1.0) if v is None else (v, per_rate)
             q = state.mean_square[block]
             q.mul_(self.decay).addcmul_(typical, typical, value=(1 - self.decay) * scale * scale)
-            return g / penalty(gap, q, bias, state.lr_max, self.eps)
+            return share_left(gap, q, bias, state.lr_max, self.eps).mul_(g)
 
         return correct
 
@@ -84,10 +85,10 @@ class GapPenalty:
         state.rates.pop(worker, None)
 
 
-def penalty(gap: Tensor, mean_square: Tensor, bias: float, lr_max: float, eps: float) -> Tensor:
-    """1 + |gap| / C for each number; exactly 1 where the gap is 0. `gap` is overwritten."""
-    c = (mean_square / bias).sqrt_().add_(eps).mul_(lr_max)
-    return gap.abs_().div_(c).add_(1)
+def share_left(gap: Tensor, mean_square: Tensor, bias: float, lr_max: float, eps: float) -> Tensor:
+    """1 / penalty = C / (C + |gap|) for each number; exactly 1 where the gap is 0. `gap` is overwritten."""
+    c = mean_square.sqrt().mul_(lr_max / math.sqrt(bias)).add_(lr_max * eps)
+    return c.div_(gap.abs_().add_(c))
 
 
 class GapAware(NagAsgd):
