@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from async_training import test_processes
 from async_training.test_processes import K, Quadratic
 
 from ttft.async_training import AsyncTrainer, make_master
 from ttft.distributed.training import ray_cluster
 from ttft.state import read_lines
+
+
+@pytest.fixture(autouse=True)
+def gradient_by_value(ray):
+    """Workers do not find the modules of tests."""
+    ray.cloudpickle.register_pickle_by_value(test_processes)
+    yield
+    ray.cloudpickle.unregister_pickle_by_value(test_processes)
 
 
 def test_one_worker_trains_as_one_process_does(ray, tmp_path):

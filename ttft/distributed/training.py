@@ -96,8 +96,8 @@ class RayCluster:
             worker = self._pending.pop(done)
             try:
                 answer = ray.get(done)
-            except ray.exceptions.RayActorError:
-                self._bury(worker)
+            except ray.exceptions.RayActorError as error:
+                self._bury(worker, error)
                 continue
             if answer is None:
                 self.present.add(worker)
@@ -109,12 +109,13 @@ class RayCluster:
             self.deaths.pop(worker, None)
             return Arrived(worker, self.clock, torch.tensor(payload, device=self.device), loss, number)
 
-    def _bury(self, worker: int) -> None:
+    def _bury(self, worker: int, error: Exception) -> None:
         self.present.discard(worker)
         self.deaths[worker] = self.deaths.get(worker, 0) + 1
         if self.deaths[worker] > DEATHS:
+            last = (str(error).strip().splitlines() or ["no reason given"])[-1].strip()
             raise TtftError(
-                f"worker {worker} died {self.deaths[worker]} times without a gradient",
+                f"worker {worker} died {self.deaths[worker]} times without a gradient: {last}",
                 "it may need more memory than its machine has: give fewer workers or a smaller batch",
             )
         self.on_note(f"worker {worker} died and is replaced")
