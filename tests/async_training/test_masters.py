@@ -12,7 +12,7 @@ from ttft.errors import ConfigError, TtftError
 
 N = 6
 VECTORS = {
-    "asgd": 1, "nag-asgd": 2, "multi-asgd": N + 1, "sa": N + 2, "dc-asgd": N + 2, "dc-asgd-a": 2 * N + 2, "lwp": 2,
+    "asgd": 1, "nag-asgd": 2, "multi-asgd": N + 1, "sa": 2, "dc-asgd": N + 2, "dc-asgd-a": 2 * N + 2, "lwp": 2,
     "dana": N + 2, "dana-slim": 1, "dana-dc": 2 * N + 2, "ga": N + 3, "dana-ga": 2 * N + 3, "delay-adaptive": 3,
     "ssgd": 2, "adamw": 3, "diloco": 2, "async-diloco": 3,
 }  # fmt: skip

@@ -82,6 +82,34 @@ def test_adam_preconditioner_and_corrections_resume(tmp_path: Path) -> None:
     assert torch.equal(trainer("dana-ga", base="adam").run(40, checkpoint=tmp_path), end)
 
 
+class Restarted(Simulated):
+    """Like worker processes: a restart loses the views that are out and what the workers keep, but not their counts."""
+
+    keeps_views = False
+
+    def state_dict(self) -> dict:
+        return {f"numbers/{worker}": number for worker, number in self.state.numbers.items()}
+
+    def load_state_dict(self, flat: dict) -> None:
+        self.state.numbers = {int(key.removeprefix("numbers/")): number for key, number in flat.items()}
+        while self.state.incidents < len(self.incidents):  # all are there at once, whoever they were before
+            self.wait()
+
+
+@pytest.mark.parametrize("name", MASTERS)
+def test_views_that_a_restart_loses_are_sent_anew(name: str, tmp_path: Path) -> None:
+    gradient = quadratic(dtype=torch.float32, noise=0.1)
+    seen: list = []
+    for workers, updates in ((4, 20), (3, 40), (5, 60)):
+        part = AsyncTrainer(gradient, master(name, dtype=torch.float32), Restarted(workers, seed=1))
+        part._settings = dict  # type: ignore[method-assign]  # other times are other settings
+        part.run(updates, on_arrival=seen.append, checkpoint=tmp_path)
+    assert part.master.updates == 60 and part.master.members() == [0, 1, 2, 3, 4]
+    numbers = [(a.worker, a.number) for a in seen]
+    assert len(set(numbers)) == len(numbers)  # no batch is used twice
+    assert {a.worker for a in seen[-30:]} == {0, 1, 2, 3, 4}
+
+
 def test_one_checkpoint_is_kept(tmp_path: Path) -> None:
     trainer("dana").run(20, checkpoint=tmp_path, every=2)
     assert len(list(tmp_path.iterdir())) == 2

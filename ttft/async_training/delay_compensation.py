@@ -31,6 +31,7 @@ class DelayCompensation:
     """
 
     plain_gradients: ClassVar[bool] = True
+    needs_gap: ClassVar[bool] = True
     lambda_: float = 2.0
     adaptive: bool = False
     decay: float = 0.95
@@ -68,6 +69,7 @@ class LagDivision:
     """
 
     plain_gradients: ClassVar[bool] = False
+    needs_gap: ClassVar[bool] = False
 
     def start(self, theta: Tensor) -> None:
         return None

@@ -28,8 +28,9 @@ def flatten(state: Any, prefix: str = "") -> Flat:
     return flat
 
 
-def restore(state: Any, flat: Flat, prefix: str = "", device: torch.device | str = "cpu") -> None:
-    """Set every field of a state dataclass from a flat dict; tensors are copied to `device`. Raises KeyError for a
+def restore(state: Any, flat: Flat, prefix: str = "", device: torch.device | None = None) -> None:
+    """Set every field of a state dataclass from a flat dict; tensors are copied, to `device`
+    if one is given. Raises KeyError for a
     number that is missing."""
     for field in fields(state):
         value, key = getattr(state, field.name), prefix + field.name
@@ -46,8 +47,10 @@ def restore(state: Any, flat: Flat, prefix: str = "", device: torch.device | str
             setattr(state, field.name, None)
 
 
-def _own(value: Any, device: torch.device | str) -> Any:
-    return value.detach().to(device, copy=True) if isinstance(value, torch.Tensor) else value
+def _own(value: Any, device: torch.device | None) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.detach().to(device if device is not None else value.device, copy=True)
 
 
 def below(flat: Flat, prefix: str) -> Flat:

@@ -53,6 +53,7 @@ class GapPenalty:
     """The correction: for any of the momentum masters. decay: b; eps: of C, in units of a gradient."""
 
     plain_gradients: ClassVar[bool] = False
+    needs_gap: ClassVar[bool] = True
     decay: float = 0.999
     eps: float = 1e-8
 

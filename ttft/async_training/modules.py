@@ -21,7 +21,8 @@ class ModuleGradient:
     module   its parameters with requires_grad are trained, all of one type on one device; others stay as they are.
              Buffers (BatchNorm's statistics) are the module's own and not part of the vector: prefer LayerNorm
     loss     loss(module, batch) -> a scalar
-    batches  batches(worker, number) -> the batch; should depend on nothing else (seed it with both)
+    batches  batches(worker, number) -> the batch; should depend on nothing else (seed it with both). Dropout draws from
+             torch's global generator: a resumed run then differs, unless `loss` seeds it
     Raises ConfigError for a module without trainable parameters, or with parameters of several types.
     """
 

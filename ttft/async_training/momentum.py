@@ -34,7 +34,8 @@ BETA2, EPS = 0.999, 1e-8
 REFRESH = 1000  # updates after which the sum of the momenta is added up anew, against the drift of float32
 
 Correct = Callable[[slice, Tensor, Tensor, "Tensor | None"], Tensor]
-"""correct(block, g, gap, v) -> corrected g, all of one block. `gap`, theta - gamma v - sent, may be overwritten."""
+"""correct(block, g, gap, v) -> corrected g, all of one block. `gap`, theta - gamma v - sent, may be overwritten; it is
+g itself for a correction that does not need it."""
 
 
 class Stale(NamedTuple):
@@ -52,6 +53,7 @@ class Correction(Protocol):
     """Changes a stale gradient before the momentum takes it up. A frozen dataclass of its settings."""
 
     plain_gradients: ClassVar[bool]  # not to be combined with a preconditioner
+    needs_gap: ClassVar[bool]  # and so what was sent to each worker
 
     def start(self, theta: Tensor) -> Any:
         """Its state, a dataclass, or None."""
@@ -106,7 +108,8 @@ class Momentum(Master):
         return SendGradient(self.weight_decay if self.base == "sgd" else 0.0)
 
     def _needs_sent(self) -> bool:
-        return self.correction is not None or (self.base == "adam" and self.weight_decay > 0)
+        of_correction = self.correction is not None and self.correction.needs_gap
+        return of_correction or (self.base == "adam" and self.weight_decay > 0)
 
     def _start(self, theta: Tensor) -> MomentumState:
         return MomentumState(
@@ -141,7 +144,8 @@ class Momentum(Master):
             g = payload[block] if self.base == "sgd" else self._preconditioned(worker, payload[block], block)
             here = v[block] if v is not None else None
             if correct is not None:
-                g = correct(block, g, self._gap(worker, block, here), here)
+                gap = self._gap(worker, block, here) if self.correction and self.correction.needs_gap else g
+                g = correct(block, g, gap, here)
             step(
                 state.theta[block], here, state.total[block] if state.total is not None else None, g, lr, self.momentum
             )

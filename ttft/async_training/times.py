@@ -80,6 +80,7 @@ class ParetoTimes:
     def __post_init__(self) -> None:
         positive("mean", self.mean)
         positive("shape - 1", self.shape - 1)
+        whole("seed", self.seed, 0)
 
     def __call__(self, worker: int, number: int) -> float:
         drawn = 1 + np.random.default_rng((self.seed, BATCH, worker, number)).pareto(self.shape)

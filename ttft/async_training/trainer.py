@@ -18,7 +18,7 @@ from torch import Tensor
 from ttft.async_training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from ttft.async_training.checks import whole
 from ttft.async_training.cluster import Arrived, Cluster, Joined, Left
-from ttft.async_training.flat_state import below
+from ttft.async_training.flat_state import Flat, below
 from ttft.async_training.master import Gradient, Master
 from ttft.errors import TtftError
 from ttft.progress import OnProgress, Progress, ignore
@@ -130,14 +130,18 @@ class AsyncTrainer:
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint. Raises ConfigError, MissingArtifact."""
-        flat = load_checkpoint(folder, self._settings())
+        read, device = load_checkpoint(folder, self._settings()), self.master.theta.device
+        flat: Flat = {key: part.to(device) if isinstance(part, Tensor) else part for key, part in read.items()}
         self.gradients = flat["gradients"]
         self.master.load_state_dict(below(flat, "master/"))
         self.cluster.load_state_dict(below(flat, "cluster/"))
+        present = self.cluster.workers()
         if not self.cluster.keeps_views:
             self.master.recall()
+            for worker in present:
+                self.master.join(worker)
+            self._hand_out()
             return
-        present = self.cluster.workers()
         for worker in self.master.members():
             if worker not in present:
                 self.master.forget(worker)

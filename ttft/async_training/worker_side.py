@@ -34,10 +34,7 @@ class WorkerSide:
 
     def load_state_dict(self, flat: Flat) -> None:
         if self.state is not None:
-            restore(self.state, flat, device=self._device(flat))
-
-    def _device(self, flat: Flat) -> Any:
-        return next((value.device for value in flat.values() if isinstance(value, Tensor)), "cpu")
+            restore(self.state, flat)
 
 
 class SendGradient(WorkerSide):
