@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ttft.config.adapt import AdaptConfig
 from ttft.config.base import Config, read_yaml
 from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
@@ -30,6 +31,7 @@ FOLDERS: dict[str, type[Config]] = {
     "finetune-eval": FinetuneEvalConfig,
     "generate": GenerateConfig,
     "report": ReportConfig,
+    "adapt": AdaptConfig,
     "demo": FinetuneEvalConfig,
 }
 
