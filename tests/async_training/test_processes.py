@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import threading
 from pathlib import Path
@@ -129,3 +131,33 @@ def test_a_restart_sends_views_anew_and_keeps_the_momenta(tmp_path):
         first = before.get(worker, 0)
         own = [number for one, number in numbers if one == worker]
         assert own == list(range(first, first + len(own)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dana", "ssgd"])
+def test_twenty_kills_and_stalls(name):
+    """At random arrivals; the run ends, near the loss of one that nobody disturbed."""
+    rng, cluster, arrivals = random.Random(7), Processes(3), []
+    moments = set(rng.sample(range(20, 600), 20))
+
+    def on_arrival(arrival) -> None:
+        arrivals.append(arrival)
+        if len(arrivals) in moments:
+            process = rng.choice(list(cluster.live.values())).process
+            if rng.random() < 0.5:
+                os.kill(process.pid, signal.SIGKILL)
+            else:
+                os.kill(process.pid, signal.SIGSTOP)
+                threading.Timer(0.3, go_on, (process.pid,)).start()
+
+    updates = 800 if name == "dana" else 300
+    disturbed = trained(name, cluster, updates, on_arrival=on_arrival)
+    undisturbed = trained(name, Processes(3), updates)
+    losses = [float(run.master.theta.square().mean()) for run in (disturbed, undisturbed)]
+    assert len(arrivals) > max(moments)
+    assert all(loss < 1e-3 for loss in losses), losses  # of 1 at the start; the noise of the gradients is 1e-4
+
+
+def go_on(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)

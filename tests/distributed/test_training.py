@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 import pytest
 import torch
 from async_training import test_processes
@@ -72,3 +75,25 @@ def test_the_command(ray, tmp_path, run_ttft, index_folder, lm_folder):
     assert run_ttft(*command, *given) == 0
     validation = read_lines(out / "validation.jsonl")
     assert [one["updates"] for one in validation] == [0, 3, 6] and validation[-1]["nats"] < validation[0]["nats"]
+
+
+@pytest.mark.slow
+def test_twenty_kills_and_stalls(ray, tmp_path):
+    """At random arrivals; the run ends, near the loss of one that nobody disturbed."""
+    rng, arrivals = random.Random(7), []
+    moments = set(rng.sample(range(20, 600), 20))
+    with ray_cluster(2, folder=tmp_path) as cluster:
+
+        def on_arrival(arrival) -> None:
+            arrivals.append(arrival)
+            if len(arrivals) in moments:
+                worker = rng.choice(cluster.workers())
+                if rng.random() < 0.5:
+                    ray.kill(cluster.actors[worker])
+                else:
+                    cluster.actors[worker].__ray_call__.remote(lambda actor: time.sleep(0.3))
+
+        trainer = AsyncTrainer(Quadratic(), make_master("dana", torch.ones(K), lr=0.05), cluster)
+        trainer.run(800, on_arrival=on_arrival)
+    assert len(arrivals) > max(moments)
+    assert float(trainer.master.theta.square().mean()) < 1e-3
