@@ -189,7 +189,7 @@ class Case:
             replaced(path, self.rng)
         else:
             self.spoil(path, self.rng.choice((spoil, spoil_line)))
-        self.names = (path.name, f"ttft: {run}: ")  # the second where the results are valid but too few
+        self.names = (path.name, f"ttft: {run}: ", f"ttft: {run} ")  # the run where its files are valid but of no use
         return self.on_run(run)
 
     def run_resealed(self) -> list[object]:
@@ -206,7 +206,7 @@ class Case:
             path.write_text(json.dumps(value))  # which is YAML as well
         else:
             path.write_text(json.dumps(sealed(spoil_json(json.loads(path.read_bytes()), self.rng))))
-        self.names = (path.name, f"ttft: {run}: ")
+        self.names = (path.name, f"ttft: {run}: ", f"ttft: {run} ")
         return self.on_run(run)
 
     def index_state(self) -> list[object]:

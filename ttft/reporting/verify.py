@@ -42,7 +42,7 @@ def damage(folder: Path) -> Iterator[str]:
     yield from run_dir.contradictions(folder, results.values(), selections.values())
     if len(problems) == found:
         for prompt_id in [i for i in results if i not in selections]:
-            yield f"{folder / run_dir.SELECTIONS} has no selection for {prompt_id!r}"
+            yield f"{folder / run_dir.SELECTIONS} has no selection for {prompt_id!r}, which is in {run_dir.RESULTS}"
     readers: tuple[Callable[[Path], object], ...] = (run_dir.read_config, run_dir.read_provenance)
     for read in readers:
         try:
