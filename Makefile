@@ -33,8 +33,8 @@ demo: install ## index -> select -> finetune-eval -> report on the standard libr
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo.sh
 
 .PHONY: test
-test: install ## the whole quick suite, offline
-	$(BIN)/python -m pytest
+test: install ## the whole quick suite, offline, two test files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: test-slow
 test-slow: install ## the tests that take long

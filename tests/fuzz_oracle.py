@@ -1,26 +1,22 @@
-"""Independent readers: what a command that accepted spoilt data must have made of it.
+"""The judges of the fuzzer: what a command that accepted spoilt data must have made of it.
 
-They read with the standard library, numpy, PyYAML's BaseLoader, zstandard and pyarrow's plain readers, never with ttft.
-Each judge returns what differs, "" if nothing.
+They compare its output with what independent readers (fuzz_readers.py) find in the same files. Each returns what
+differs, "" if nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import re
-import zlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import yaml
+from fuzz_readers import is_sealed, records, run_config, shards, texts, whole_texts
 
 PROMPT, K = "river stone cloud", 5
 SELECT = ("--prompt", PROMPT, "-n", 2, "-k", K, "--device", "cpu", "--dtype", "float32")
@@ -49,7 +45,7 @@ class Clean:
 def corpus(path: Path, index: Path, most: int, message: str) -> str:
     """The texts of an index must be the first of those in the file; fewer only if the file cannot be read further."""
     readable, damaged = texts(path)
-    wanted, made = [text for _, text in readable][:most], _whole_texts(index)
+    wanted, made = [text for _, text in readable][:most], whole_texts(index)
     if made == wanted:
         return ""
     if damaged and made == wanted[: len(made)] and "unreadable file" in message:
@@ -71,108 +67,7 @@ def _numbers(record: dict) -> dict:
     return {key: record[key] for key in ("ids", "scores", "cosines", "sigma", "stopped_because", "pool", "texts")}
 
 
-def texts(path: Path) -> tuple[list[tuple[str, str]], bool]:
-    """(id, text) of every usable record that can be reached, and whether there is damage behind them."""
-    data, damaged = path.read_bytes(), False
-    if path.suffix == ".parquet":
-        return _rows(path.name, data)
-    if path.suffix == ".gz":
-        data, damaged = gunzip(data)
-    elif path.suffix == ".zst":
-        data, damaged = unzstd(data)
-    found = []
-    for number, line in enumerate(data.split(b"\n"), 1):
-        try:
-            found += _usable(f"{path.name}:{number}", json.loads(line.decode("utf-8-sig")))
-        except (ValueError, RecursionError):
-            continue
-    return found, damaged
-
-
-def _rows(name: str, data: bytes) -> tuple[list[tuple[str, str]], bool]:
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    try:
-        rows = parquet.read_table(pa.BufferReader(data)).to_pylist()
-    except (pa.ArrowException, OSError, ValueError):
-        return [], True
-    return [one for number, row in enumerate(rows) for one in _usable(f"{name}:{number}", row)], False
-
-
-def _usable(place: str, record: Any) -> Iterator[tuple[str, str]]:
-    if not isinstance(record, dict):
-        return
-    text, name, meta = record.get("text"), record.get("id"), record.get("meta")
-    subset = meta.get("pile_set_name") if isinstance(meta, dict) else None
-    subset = record.get("meta.pile_set_name", subset)
-    own = isinstance(name, (str, int)) and not isinstance(name, bool) and name != ""
-    try:
-        "".join(str(part) for part in (text, name if own else "", subset)).encode()
-    except UnicodeEncodeError:
-        return
-    if isinstance(text, str) and text.strip():
-        yield (str(name) if own else place), text
-
-
-def gunzip(data: bytes) -> tuple[bytes, bool]:
-    """What can be decompressed of a gzip file (RFC 1952), and whether there is damage behind it."""
-    out = b""
-    while data.strip(b"\0"):
-        data = data.lstrip(b"\0") if out else data
-        if data[:3] != b"\x1f\x8b\x08" or len(data) < 10:
-            return out, True
-        flags, rest = data[3], data[10:]
-        if flags & 4:
-            rest = rest[2 + int.from_bytes(rest[:2], "little") :]
-        for flag in (8, 16):
-            rest = rest[rest.find(b"\0") + 1 :] if flags & flag else rest
-        rest = rest[2:] if flags & 2 else rest
-        inflate, member = zlib.decompressobj(-15), b""
-        try:
-            for at in range(len(rest)):
-                member += inflate.decompress(rest[at : at + 1])
-                if inflate.eof:
-                    break
-        except zlib.error:
-            return out + member, True
-        out, data = out + member, rest[at + 1 :] if rest else b""
-        if not inflate.eof or data[:8] != zlib.crc32(member).to_bytes(4, "little") + len(member).to_bytes(4, "little"):
-            return out, True
-        data = data[8:]
-    return out, False
-
-
-def unzstd(data: bytes) -> tuple[bytes, bool]:
-    import zstandard
-
-    out = b""
-    while data:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        try:
-            for at in range(len(data)):
-                out += frame.decompress(data[at : at + 1])
-                if frame.eof:
-                    break
-        except zstandard.ZstdError:
-            return out, True
-        if not frame.eof:
-            return out, True
-        data = data[at + 1 :]
-    return out, False
-
-
 # ---- options and policies ------------------------------------------------------------------------------------------
-
-
-def yaml_file(path: Path) -> dict[str, Any]:
-    root = yaml.compose(path.read_bytes(), yaml.BaseLoader)
-    return {} if root is None or root.value == "" else {key.value: value for key, value in root.value}
-
-
-def given(text: str) -> dict[str, Any]:
-    key, _, value = text.partition("=")
-    return {key.strip(): yaml.compose(value, yaml.BaseLoader)}
 
 
 def options(nodes: dict[str, Any], said: str, clean: Clean) -> str:
@@ -222,59 +117,6 @@ def policy(path: Path, said: str, clean: Clean) -> str:
 
 
 # ---- indexes -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Shards:
-    """The content of an index: vectors and codes of Faiss (rows,d), and documents. What cannot be read is nan, or {}:
-    a command may leave alone what it does not need."""
-
-    manifest: dict
-    vectors: np.ndarray
-    codes: np.ndarray
-    rows: list[dict]
-
-
-def shards(folder: Path) -> Shards:
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    vectors, codes, rows = [], [], []
-    for shard in manifest["shards"]:
-        place, shape = folder / shard["name"], (shard["rows"], manifest["embedder"]["dimension"])
-        vectors.append(_read(_vectors, place / "vectors.npy", np.full(shape, np.nan)))
-        rows += _read(_documents, place / "documents.arrow", [{}] * shard["rows"])
-        codes.append(_read(partial(_codes, shape=shape), place / "index.faiss", np.full(shape, np.nan)))
-    return Shards(manifest, np.concatenate(vectors).astype(np.float32), np.concatenate(codes), rows)
-
-
-def _read(how: Callable[[Path], Any], path: Path, otherwise: Any) -> Any:
-    try:
-        return how(path) if path.is_file() else otherwise
-    except (ValueError, OSError, SyntaxError, TokenError):
-        return otherwise
-
-
-def _vectors(path: Path) -> np.ndarray:
-    return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-
-
-def _documents(path: Path) -> list[dict]:
-    import pyarrow as pa
-
-    return pa.ipc.open_file(pa.BufferReader(path.read_bytes())).read_all().to_pylist()
-
-
-def _codes(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """The vectors of a Faiss file of kind Flat, which stand behind 45 bytes on their form."""
-    return np.frombuffer(path.read_bytes(), np.float32, count=shape[0] * shape[1], offset=45).reshape(shape)
-
-
-def _whole_texts(folder: Path) -> list[str]:
-    found: list[str] = []
-    for row in shards(folder).rows:
-        if row["piece"] == 0:
-            found.append("")
-        found[-1] += row["text"]
-    return found
 
 
 def picks(folder: Path, said: str, clean: Clean) -> str:
@@ -329,7 +171,7 @@ def intact(folder: Path, clean: Clean) -> str:
     for name, entry in listed.items():
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != entry["sha256"]:
             return f"{name} has another hash"
-    if not _is_sealed(json.loads((folder / "provenance.json").read_bytes())):
+    if not is_sealed(json.loads((folder / "provenance.json").read_bytes())):
         return "provenance.json has another hash"
     if not np.all(np.abs(np.linalg.norm(here.vectors, axis=1) - 1) < 6e-3):
         return "a vector is not of length 1"
@@ -352,33 +194,9 @@ def same_texts(folder: Path, merged: Path) -> str:
 # ---- runs ----------------------------------------------------------------------------------------------------------
 
 
-def _is_sealed(value: dict) -> bool:
-    rest = {key: part for key, part in value.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest() == value["sha256"]
-
-
-def _records(path: Path) -> list[dict]:
-    """The records of whole lines that have their checksums."""
-    found = []
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        text, _, check = line.rpartition(b', "check": "')
-        assert check == hashlib.sha256(text + b"}").hexdigest()[:16].encode() + b'"}', f"{path} has a damaged line"
-        found.append(json.loads(text + b"}"))
-    return found
-
-
-def _config(run: Path) -> dict:
-    """The configuration of a run, in YAML or (resealed) JSON, in which 1e30 is a number."""
-    text = (run / "config.yaml").read_bytes()
-    try:
-        return json.loads(text)
-    except ValueError:
-        return yaml.safe_load(text)
-
-
 def report(run: Path, said: str) -> str:
     """The sums that the results hold."""
-    results = [r for r in _records(run / "results.jsonl") if r["nats"]]
+    results = [r for r in records(run / "results.jsonl") if r["nats"]]
     bits = math.log(2) * sum(r["bytes"] for r in results)
     base = sum(r["nats"][0] for r in results) / bits
     final = sum(r["nats"][0 if r["kept"] == "base" else -1] for r in results) / bits
@@ -393,10 +211,10 @@ def report(run: Path, said: str) -> str:
 
 
 def intact_run(run: Path) -> str:
-    results, selections = _records(run / "results.jsonl"), _records(run / "selections.jsonl")
-    if not _is_sealed(json.loads((run / "provenance.json").read_bytes())):
+    results, selections = records(run / "results.jsonl"), records(run / "selections.jsonl")
+    if not is_sealed(json.loads((run / "provenance.json").read_bytes())):
         return "provenance.json has another hash"
-    if not _is_sealed(_config(run)):
+    if not is_sealed(run_config(run)):
         return "config.yaml has another hash"
     selected = {selection["prompt_id"]: selection["ids"] for selection in selections}
     if len({r["prompt_id"] for r in results}) < len(results) or len(selected) < len(selections):
@@ -407,9 +225,9 @@ def intact_run(run: Path) -> str:
 
 def calibrated(run: Path, made: Path, clean: Clean) -> str:
     """Of the same results the same policy; of others one on as many prompts as have a step."""
-    here, there = _records(run / "results.jsonl"), _records(clean.home / "run" / "results.jsonl")
+    here, there = records(run / "results.jsonl"), records(clean.home / "run" / "results.jsonl")
     value, wanted = json.loads(made.read_bytes()), json.loads((clean.home / "policy.json").read_bytes())
-    if here == there and _config(run) == _config(clean.home / "run"):
+    if here == there and run_config(run) == run_config(clean.home / "run"):
         return "" if value == wanted else "another policy of the same run"
     steps = sum(len(r["steps"]) > 1 for r in here)
     return "" if value["facts"]["prompts"] == steps else f"{value['facts']['prompts']} prompts, not {steps}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -220,6 +221,7 @@ def test_another_policy_is_another_run(calibrated, index_folder, many_prompts, l
         (["RUN", "RUN2"], "differ in n"),
         (["RUN", "RUN3"], "same lambda"),
         (["NEAREST"], "a run with strategy 'nearest'"),
+        (["FEW"], "/FEW: 5 prompts with a gradient step are too few"),
         (["--index", "x", "-p", "y", "-o", "z", "--set", "finetune={alpha: 1}"], "leave out alpha"),
         (["--index", "x", "-p", "y", "-o", "z", "--set", "finetune={lambda_: 1}"], "calibrate sets lambda_ itself"),
         (["--index", "x", "-p", "y", "-o", "z", "--set", "finetune={rnak: 1}"], 'did you mean "rank"'),
@@ -233,7 +235,10 @@ def test_wrong_use_is_named(calibrated, run_ttft, tmp_path, capsys, arguments, w
         (out / name / "results.jsonl").write_bytes((run / "results.jsonl").read_bytes())
         config = yaml.safe_load((run / "config.yaml").read_text()) | change
         write_config(out / name, config)
-    places = {"RUN": run, "RUN2": out / "RUN2", "RUN3": out / "RUN3", "NEAREST": out / "NEAREST"}
+    shutil.copytree(out / "RUN3", out / "FEW")
+    lines = (run / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "FEW" / "results.jsonl").write_bytes(b"".join(lines[:5]))
+    places = {"RUN": run} | {name: out / name for name in ("RUN2", "RUN3", "NEAREST", "FEW")}
     assert run_ttft("calibrate", *[places.get(a, a) for a in arguments]) == 2
     assert words in capsys.readouterr().err
 

@@ -47,7 +47,7 @@ def test_files_that_do_not_agree_or_are_missing(write_run, fake, run_ttft, capsy
     said = capsys.readouterr().out.splitlines()
     assert said == [
         f"{other / 'results.jsonl'}: the texts of 'a' are not those in selections.jsonl",
-        f"{path} has no selection for 'b'",
+        f"{path} has no selection for 'b', which is in results.jsonl",
     ]
     path.unlink()
     (other / "results.jsonl").unlink()

@@ -414,7 +414,7 @@ def test_a_cut_file_with_the_right_hash_is_refused(tmp_path: Path, factory: str,
     assert problems(folder) == []
     (name,) = [name for name in read_manifest(folder).files() if name.endswith(what) and name != "trained.faiss"]
     whole = (folder / name).read_bytes()
-    for end in (0, 5, len(whole) // 4, len(whole) // 2, len(whole) - 200, len(whole) - 1):
+    for end in (0, 5, 30, 66, 80, len(whole) // 4, len(whole) // 2, len(whole) - 200, len(whole) - 1):
         stated_anew(folder, name, whole[:end])
         with pytest.raises(MissingArtifact, match=name):
             use(folder)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ttft.commands.console import note, say, show_plan
 from ttft.config.calibrate import CalibrateConfig
+from ttft.errors import TtftError
 from ttft.progress import counted
 
 if TYPE_CHECKING:
@@ -42,8 +43,11 @@ def run(config: CalibrateConfig, *, dry_run: bool = False) -> None:
     if len(comparison.rows) > 1:
         say(_table(comparison))
     best = comparison.best.run
-    prompts = [Scored.of(result) for result in best.results]
-    calibration = calibrate(prompts, folds=config.folds, keep=config.keep, seed=config.seed)
+    try:
+        prompts = [Scored.of(result) for result in best.results]
+        calibration = calibrate(prompts, folds=config.folds, keep=config.keep, seed=config.seed)
+    except TtftError as error:
+        raise type(error)(f"{best.folder}: {error.message}", error.hint) from None
     policy = calibration.policy.to_json() | {"facts": _facts(best, calibration)}
     run_dir.make_folder(policy_path.parent)
     run_dir.write_json(policy_path, run_dir.sealed(policy))

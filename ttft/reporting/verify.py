@@ -53,7 +53,7 @@ def _result_logs(folder: Path) -> Iterator[str]:
     yield from run_dir.contradictions(folder, results.values(), selections.values())
     if len(problems) == found:
         for prompt_id in [i for i in results if i not in selections]:
-            yield f"{folder / run_dir.SELECTIONS} has no selection for {prompt_id!r}"
+            yield f"{folder / run_dir.SELECTIONS} has no selection for {prompt_id!r}, which is in {run_dir.RESULTS}"
 
 
 def _prompt(record: Result | Selection) -> str:

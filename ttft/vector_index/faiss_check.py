@@ -1,8 +1,9 @@
 """Whether a Faiss file holds the index that a manifest states, before it is searched.
 
 Faiss trusts its files: numbers in them become sizes and addresses, and inverted lists "on disk" name another file,
-which is opened for writing. So a file is first read without its lists, which shows whether they are its own; then
-everything that a search follows is compared with an empty index of the same kind and with the number of rows.
+which is opened for writing. So a file is first read without its lists, which shows whether they are its own, and
+whether it was cut: where a number is cut in two, the reader of mapped files ends the process. Then everything that a
+search follows is compared with an empty index of the same kind and with the number of rows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ttft.vector_index import faiss as faiss_index
 
 FLAT = b"IxFI"
 """How the file of a Flat index begins, which has no lists."""
+FLAT_HEAD = 45  # bytes before its vectors
 FEW_LISTS = 1 << 16
 """Whose memory does not matter."""
 
@@ -29,11 +31,11 @@ def check(path: Path, *, rows: int, dimension: int, kind: str) -> None:
     """Raises MissingArtifact unless the file is an inner-product index of that kind with so many vectors."""
     with open_regular(path) as file:
         flat, size = file.read(4) == FLAT, os.fstat(file.fileno()).st_size
+    wrong = f"{path} is not the index that the manifest states"
     if _parts_named(kind) > max(size, FEW_LISTS):
-        raise MissingArtifact(
-            f"{path} is not the index that the manifest states: it is too small for the kind {kind[:80]!r}",
-            "build the index again",
-        )
+        raise MissingArtifact(f"{wrong}: it is too small for the kind {kind[:80]!r}", "build the index again")
+    if flat and size != FLAT_HEAD + 4 * rows * dimension:
+        raise MissingArtifact(f"{wrong}: it has {size:,} bytes, not those of {rows} vectors", "build the index again")
     try:
         expected = faiss_index.empty(dimension, kind)
         if not flat:
@@ -46,7 +48,7 @@ def check(path: Path, *, rows: int, dimension: int, kind: str) -> None:
     except (RuntimeError, MemoryError, AttributeError, ValueError) as error:
         reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
     if reason:
-        raise MissingArtifact(f"{path} is not the index that the manifest states: {reason}", "build the index again")
+        raise MissingArtifact(f"{wrong}: {reason}", "build the index again")
 
 
 def _parts_named(kind: str) -> int:
