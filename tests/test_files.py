@@ -10,7 +10,8 @@ import pytest
 
 from ttft import files
 from ttft.errors import DiskFull, MissingArtifact, TtftError
-from ttft.run_dir import JsonLines, locked, make_folder
+from ttft.json_lines import JsonLines
+from ttft.run_dir import locked, make_folder
 
 
 def fifo(path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 from ttft import files, run_dir
 from ttft.errors import ConfigError, DiskFull, TtftError
 from ttft.files import write_whole
-from ttft.run_dir import JsonLines, claim_run, locked
+from ttft.json_lines import JsonLines
+from ttft.run_dir import claim_run, locked
 from ttft.state import checked_line, read_lines
 
 REPO = Path(__file__).parents[1]
@@ -101,7 +102,7 @@ FILL = """
 import resource, sys
 from pathlib import Path
 from ttft.errors import DiskFull
-from ttft.run_dir import JsonLines
+from ttft.json_lines import JsonLines
 
 path, limit, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]

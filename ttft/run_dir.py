@@ -5,8 +5,7 @@ Index folder: manifest.json, shard-00000/{documents.arrow, vectors.npy, index.fa
 Run folder:   results.jsonl, selections.jsonl, config.yaml, provenance.json
 Adapt folder: arrivals.jsonl, validation.jsonl, config.yaml, provenance.json, checkpoint/, the adapter in PEFT's form
 
-JSON-lines files are append-only, one record per line with its checksum (state.py), fsynced; an incomplete last line is
-removed when the file is next opened for writing. Other files are written under a temporary name and renamed (files.py).
+JSON-lines files are append-only (json_lines.py); other files are written under a temporary name and renamed (files.py).
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ttft.errors import ConfigError, DiskFull, MissingArtifact, TtftError
+from ttft.errors import ConfigError, MissingArtifact, TtftError
 from ttft.files import open_log, open_regular, sweep, write_whole, writing
 from ttft.records import Result, Selection
-from ttft.state import DAMAGED, check_plain, checked_line, dump_yaml, read_json, read_records, read_yaml
+from ttft.state import DAMAGED, check_plain, dump_yaml, read_json, read_records, read_yaml
 
 MANIFEST = "manifest.json"
 DOCUMENTS = "documents.arrow"
@@ -45,7 +44,6 @@ PROVENANCE = "provenance.json"
 PROBLEMS = "problems-{:02d}.jsonl"
 
 LOCK = ".lock"
-BLOCK = 1 << 16  # bytes
 
 
 def shard_name(number: int) -> str:
@@ -103,55 +101,6 @@ def sha256_file(path: Path) -> str:
 
 def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-# ---- JSON lines ----------------------------------------------------------------------------------------------------
-
-
-class JsonLines:
-    """An append-only file of JSON records. Opening it removes an incomplete last line."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._handle = open_log(path)
-        try:
-            with writing(path):
-                self._drop_incomplete_line()
-        except BaseException:
-            self.close()
-            raise
-
-    def _drop_incomplete_line(self) -> None:
-        size = end = os.fstat(self._handle).st_size
-        while end:
-            start = max(0, end - BLOCK)
-            if newline := os.pread(self._handle, end - start, start).rfind(b"\n") + 1:
-                end = start + newline
-                break
-            end = start
-        if end < size:
-            os.ftruncate(self._handle, end)
-
-    def append(self, *records: dict[str, Any]) -> None:
-        """Add records; they are on disk when this returns. Raises DiskFull, and then leaves nothing of them behind."""
-        rest, start = memoryview(b"".join(map(checked_line, records))), os.fstat(self._handle).st_size
-        try:
-            with writing(self.path):
-                while rest:
-                    rest = rest[os.write(self._handle, rest) :]
-                os.fsync(self._handle)
-        except DiskFull:
-            os.ftruncate(self._handle, start)
-            raise
-
-    def close(self) -> None:
-        os.close(self._handle)
-
-    def __enter__(self) -> JsonLines:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 # ---- run folders ---------------------------------------------------------------------------------------------------

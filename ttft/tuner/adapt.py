@@ -27,13 +27,13 @@ from ttft.evaluation import encode, prefix_token, score
 from ttft.files import write_whole
 from ttft.finetuning.export import save_adapter
 from ttft.finetuning.lora import LoraLearner
+from ttft.json_lines import JsonLines
 from ttft.progress import OnNote, OnProgress, Progress, counted, ignore
 from ttft.records import TrainingStep, Validation
 from ttft.run_dir import (
     ARRIVALS,
     CHECKPOINT,
     VALIDATION,
-    JsonLines,
     claim_run,
     finish_provenance,
     locked,

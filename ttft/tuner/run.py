@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 from ttft.errors import ConfigError, CorpusError
 from ttft.finetuning.export import adapter_folder, is_saved
+from ttft.json_lines import JsonLines
 from ttft.progress import OnNote, OnProgress, counted, ignore
 from ttft.records import Prompt, Result, Selection
 from ttft.run_dir import (
     RESULTS,
     SELECTIONS,
-    JsonLines,
     claim_run,
     finish_provenance,
     locked,
