@@ -33,6 +33,7 @@ def run(config: ReportConfig, *, dry_run: bool = False) -> None:
         show_plan(config, [] if config.verify else [page_path, numbers_path])
         return
 
+    from ttft.reporting.adapt_runs import groups as adapt_groups
     from ttft.reporting.adapt_runs import is_adapt_run, read_adapt_runs
     from ttft.reporting.adapt_runs import table as adapt_table
     from ttft.reporting.groups import read_groups
@@ -42,8 +43,7 @@ def run(config: ReportConfig, *, dry_run: bool = False) -> None:
     adapted = [folder for folder in folders if is_adapt_run(folder)]
     others = [folder for folder in folders if folder not in adapted]
     runs = read_adapt_runs(adapted)
-    clocks = [[run for run in runs if run.simulated is simulated] for simulated in (True, False)]
-    together = [group for group in clocks if group]
+    together = adapt_groups(runs)
     summaries = [summarize(group) for group in read_groups(others)] if others else []
     _print_tables(summaries, config.subsets, [adapt_table(group) for group in together])
     run_dir.make_folder(page_path.parent)

@@ -11,7 +11,7 @@ from ttft.reporting.parts import configuration, html_table, legend, provenance, 
 
 
 def section(runs: Sequence[AdaptRun]) -> str:
-    """Runs whose times compare."""
+    """Runs that compare (adapt_runs.groups)."""
     table = adapt_runs.table(runs)
     clock = "simulated seconds" if runs[0].simulated else "seconds"
     best = min(runs, key=lambda run: run.validation[-1].nats / run.validation[-1].bytes)
@@ -67,8 +67,8 @@ def _gap(runs: Sequence[AdaptRun]) -> str:
     series = []
     for run in runs:
         x, y = adapt_runs.curve(run.steps, lambda s: float(s.update), lambda s: s.raw_gap)
-        series.append(Series(run.label, x, y, [], []))
-    return _chart(series, "Gap by updates", "updates", "RMSE of the parameters")
+        series.append(Series(run.label, x, [1000 * value for value in y], [], []))
+    return _chart(series, "Gap by updates", "updates", "RMSE of the parameters, x 1000")
 
 
 def _shares(runs: Sequence[AdaptRun]) -> str:

@@ -1,6 +1,6 @@
 """Reads the run folders of `ttft adapt`, and their numbers.
 
-Runs whose clocks compare, simulated ones or real ones, are shown together. Curves over arrivals are means over at most
+Curves over arrivals are means over at most
 BINS equal parts of the run.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 
 from ttft import run_dir
 from ttft.errors import MissingArtifact
+from ttft.progress import counted
 from ttft.records import TrainingStep, Validation
 from ttft.reporting.tables import Table, number, seconds
 from ttft.state import read_records
@@ -61,6 +62,15 @@ class AdaptRun:
         }  # fmt: skip
 
 
+def groups(runs: Sequence[AdaptRun]) -> list[list[AdaptRun]]:
+    """The runs that compare: one model, the same held-out bytes, and clocks that are all simulated or all real."""
+    together: dict[tuple[object, ...], list[AdaptRun]] = {}
+    for run in runs:
+        key = (run.simulated, run.config.get("model"), run.validation[0].bytes, run.validation[0].tokens)
+        together.setdefault(key, []).append(run)
+    return list(together.values())
+
+
 def is_adapt_run(folder: Path) -> bool:
     return os.path.lexists(folder / run_dir.VALIDATION)
 
@@ -82,7 +92,7 @@ def _read(folder: Path) -> AdaptRun:
     there = os.path.lexists(folder / run_dir.PROVENANCE)
     starts = {"starts": run_dir.read_provenance(folder) if there else []}
     kind = ", heterogeneous" if config.get("heterogeneous") else ""
-    label = f"{config.get('method')}, {config.get('workers')} workers{kind}"
+    label = f"{config.get('method')}, {counted(int(config.get('workers', 0)), 'worker')}{kind}"
     return AdaptRun(folder, label, config, tuple(steps), tuple(validation), starts)
 
 
