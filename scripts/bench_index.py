@@ -79,7 +79,7 @@ def measure(kind: str, folder: Path, manifest: Manifest, shards: tuple[Shard, ..
     truth, _ = exact(shards, queries[: args.sample], args.k)
     for effort in args.nprobe if kind.startswith("IVF") else args.ef_search if kind.startswith("HNSW") else [None]:
         ivf = kind.startswith("IVF")
-        searcher = FaissSearch(shards, search.segments, effort if ivf else None, None if ivf else effort)
+        searcher = FaissSearch(shards, search, effort if ivf else None, None if ivf else effort)
         index = VectorIndex(folder, manifest, shards, searcher)
         together = median_seconds(lambda index=index: index.search(queries, args.k), args.rounds)
         single = median_seconds(lambda index=index: index.search(queries[:1], args.k), 20)

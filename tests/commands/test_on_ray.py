@@ -128,7 +128,7 @@ def test_a_run_outlives_interruptions_and_its_workers(
     package, tmp_path, run_ttft, index_folder, prompts_file, lm_folder
 ):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    more = ("--set", "n=60", "--set", "max_length=64", "--set", "slots=2")
+    more = ("-n", 60, "--set", "max_length=64", "--set", "slots=2")
     assert run_ttft(*test_finetune_eval.arguments(index_folder, prompts_file, undisturbed, lm_folder, *more)) == 0
     command = test_finetune_eval.arguments(index_folder, prompts_file, killed, lm_folder, *more, *RAY)
 
@@ -142,7 +142,7 @@ def test_a_run_outlives_interruptions_and_its_workers(
     assert 1 <= len(content(killed)) < 4
 
     driver = start(command, tmp_path / "log")
-    wait_for(lambda: descendants(driver, "ray::Worker.finetune"), driver)
-    descendants(driver, "ray::Worker.finetune")[0].kill()
+    wait_for(lambda: descendants(driver, "ray::Worker.score"), driver)
+    descendants(driver, "ray::Worker.score")[0].kill()
     assert driver.wait(600) == 0, (tmp_path / "log").read_text()
     assert_same_run(killed, undisturbed)
