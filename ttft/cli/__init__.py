@@ -160,13 +160,14 @@ def _tell(text: str) -> None:
 
 
 def _flush() -> None:
-    """Write out standard output; if it fails, drop the rest, so that Python does not complain when it exits."""
+    """Write out both streams; if that fails, drop the rest, so that Python does not complain when it exits."""
     from contextlib import suppress
 
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
