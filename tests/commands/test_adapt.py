@@ -109,6 +109,32 @@ def test_a_killed_run_ends_as_the_undisturbed_one(adapt, tmp_path, monkeypatch, 
     assert weights(tmp_path / "part") == weights(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("checkpoints", [0, 1])
+def test_a_run_killed_between_its_logs_and_the_checkpoint(adapt, tmp_path, monkeypatch, checkpoints):
+    """What the logs say beyond the checkpoint is removed, and written again."""
+
+    class Killed(BaseException):
+        pass
+
+    assert adapt(tmp_path / "whole", *SIMULATED) == 0
+    save, saved = AsyncTrainer.save, []
+
+    def killed(self, folder):
+        if len(saved) == checkpoints:
+            raise Killed
+        saved.append(save(self, folder))
+
+    monkeypatch.setattr(AsyncTrainer, "save", killed)
+    with pytest.raises(Killed):
+        adapt(tmp_path / "part", *SIMULATED)
+    assert len(read_lines(tmp_path / "part" / "arrivals.jsonl")) == 4 * (checkpoints + 1)
+    monkeypatch.setattr(AsyncTrainer, "save", save)
+    assert adapt(tmp_path / "part", *SIMULATED) == 0
+    for name in ("arrivals.jsonl", "validation.jsonl"):
+        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert weights(tmp_path / "part") == weights(tmp_path / "whole")
+
+
 def test_more_updates_are_another_run(adapt, tmp_path, capsys):
     assert adapt(tmp_path / "run", *SIMULATED) == 0
     assert adapt(tmp_path / "run", *SIMULATED, "--method", "asgd") == 2
