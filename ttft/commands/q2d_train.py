@@ -78,9 +78,9 @@ def training_pairs(config: Q2dTrainConfig) -> list[Pair]:
     if not pairs:
         raise ConfigError(f"{path}: no turn with a history and a rewrite is left to train on")
     if config.no_search:
-        from ttft.q2d.rules import no_search_pairs
+        from ttft.q2d.rules import no_search_dialogs
 
-        pairs += no_search_pairs(math.ceil(config.no_search * len(pairs)), config.seed)
+        pairs += no_search_dialogs(math.ceil(config.no_search * len(pairs)), config.seed)
     return pairs
 
 
