@@ -59,7 +59,8 @@ def test_the_chat_template_is_used_where_there_is_one(scratch) -> None:
     assert plain == "Write the query.\n\nUser: Hi\nQuery:"
     scratch.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
     assert scratch.decode(prompt_ids(form, scratch, "User: Hi")) == "[system]Write the query.[user]User: Hi[assistant]"
-    scratch.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}[user]{{ messages[0].content }}"
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    scratch.chat_template = refusal + "[user]{{ messages[0].content }}"
     assert scratch.decode(prompt_ids(form, scratch, "User: Hi")) == "[user]Write the query.\n\nUser: Hi"
     scratch.chat_template = None
 
