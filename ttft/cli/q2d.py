@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from ttft.cli.options import ConfigFile, DryRun, Sets, argument, configure, option
+from ttft.config.q2d_calibrate import Q2dCalibrateConfig
+from ttft.config.q2d_filter import Q2dFilterConfig
 from ttft.config.q2d_train import Q2dTrainConfig
 
 q2d = typer.Typer(no_args_is_help=True)
@@ -45,5 +47,67 @@ def train(
     """
     given = configure(Q2dTrainConfig, locals())
     from ttft.commands.q2d_train import run
+
+    run(given, dry_run=dry_run)
+
+
+@q2d.command("filter")
+def filter_(
+    dialogs: Annotated[str | None, argument(Q2dFilterConfig, "dialogs", "DIALOGS")] = None,
+    out: Annotated[str | None, option(Q2dFilterConfig, "out", "--out", "-o")] = None,
+    similarity: Annotated[str | None, option(Q2dFilterConfig, "similarity")] = None,
+    threshold: Annotated[float | None, option(Q2dFilterConfig, "threshold")] = None,
+    embedder: Annotated[str | None, option(Q2dFilterConfig, "embedder", "--embedder", "-e")] = None,
+    per_question: Annotated[int | None, option(Q2dFilterConfig, "per_question")] = None,
+    off: Annotated[list[str] | None, option(Q2dFilterConfig, "off")] = None,
+    min_turns: Annotated[int | None, option(Q2dFilterConfig, "min_turns")] = None,
+    max_turns: Annotated[int | None, option(Q2dFilterConfig, "max_turns")] = None,
+    recoverable: Annotated[float | None, option(Q2dFilterConfig, "recoverable")] = None,
+    device: Annotated[str | None, option(Q2dFilterConfig, "device")] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Keep the dialogs that are fit to train on, and tell for each of the others all reasons why it is not.
+
+    Examples:
+
+        ttft q2d filter runs/q2d --out runs/q2d-filtered
+
+        ttft q2d filter dialogs.jsonl --out runs/q2d-filtered --similarity sbert --per-question 2
+
+        ttft q2d filter runs/q2d --out runs/short --max-turns 7 --set max_dialog_words=150 --set copied=0.9
+    """
+    given = configure(Q2dFilterConfig, locals())
+    from ttft.commands.q2d_filter import run
+
+    run(given, dry_run=dry_run)
+
+
+@q2d.command("calibrate")
+def calibrate(
+    pairs: Annotated[str | None, argument(Q2dCalibrateConfig, "pairs", "PAIRS")] = None,
+    negatives: Annotated[str | None, option(Q2dCalibrateConfig, "negatives")] = None,
+    similarity: Annotated[str | None, option(Q2dCalibrateConfig, "similarity")] = None,
+    embedder: Annotated[str | None, option(Q2dCalibrateConfig, "embedder", "--embedder", "-e")] = None,
+    keep: Annotated[float | None, option(Q2dCalibrateConfig, "keep")] = None,
+    step: Annotated[float | None, option(Q2dCalibrateConfig, "step")] = None,
+    out: Annotated[str | None, option(Q2dCalibrateConfig, "out", "--out", "-o")] = None,
+    device: Annotated[str | None, option(Q2dCalibrateConfig, "device")] = None,
+    seed: Annotated[int | None, option(Q2dCalibrateConfig, "seed")] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Measure how well a similarity tells queries of the same intent from others, and choose its threshold.
+
+    Examples:
+
+        ttft q2d calibrate multiple_refs.json --negatives dev.json   # of CANARD
+
+        ttft q2d calibrate pairs.jsonl --similarity sbert --out runs/sbert.json
+    """
+    given = configure(Q2dCalibrateConfig, locals())
+    from ttft.commands.q2d_calibrate import run
 
     run(given, dry_run=dry_run)
