@@ -32,6 +32,10 @@ smollm2: install ## install SmolLM2-135M-Instruct, a real small model, for use o
 demo: install ## index -> select -> finetune-eval -> report on the standard library, offline, in some minutes
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo.sh
 
+.PHONY: demo-q2d
+demo-q2d: install ## questions -> dialogs -> filters -> a query model -> evaluation, offline, in some minutes
+	PATH="$(abspath $(BIN)):$$PATH" scripts/demo_q2d.sh
+
 .PHONY: test
 test: install ## the whole quick suite, offline, two test files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from ttft.cli.adapt import adapt
 from ttft.cli.index import index
 from ttft.cli.prompts import finetune_eval, generate, select
+from ttft.cli.q2d import q2d
 from ttft.cli.runs import calibrate, report
 
 
@@ -64,6 +65,7 @@ app.command("finetune-eval")(finetune_eval)
 app.command("generate")(generate)
 app.command("adapt")(adapt)
 app.command("calibrate")(calibrate)
+app.add_typer(q2d, name="q2d", help="From questions to dialogs to a model that writes search queries.")
 app.command("report")(report)
 
 
