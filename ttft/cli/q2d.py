@@ -7,10 +7,64 @@ from typing import Annotated
 import typer
 
 from ttft.cli.options import ConfigFile, DryRun, Sets, argument, configure, option
+from ttft.config.q2d_generate import Q2dGenerateConfig
 from ttft.config.q2d_rewrite import RewriteConfig
 from ttft.config.q2d_train import Q2dTrainConfig
 
 q2d = typer.Typer(no_args_is_help=True)
+
+
+@q2d.command("generate")
+def generate(
+    questions: Annotated[str | None, argument(Q2dGenerateConfig, "questions", "QUESTIONS")] = None,
+    out: Annotated[str | None, option(Q2dGenerateConfig, "out", "--out", "-o")] = None,
+    preview: Annotated[int | None, option(Q2dGenerateConfig, "preview")] = None,
+    samples: Annotated[int | None, option(Q2dGenerateConfig, "samples")] = None,
+    llm: Annotated[str | None, option(Q2dGenerateConfig, "llm")] = None,
+    llm_model: Annotated[str | None, option(Q2dGenerateConfig, "llm_model")] = None,
+    temperature: Annotated[float | None, option(Q2dGenerateConfig, "temperature")] = None,
+    top_p: Annotated[float | None, option(Q2dGenerateConfig, "top_p")] = None,
+    max_tokens: Annotated[int | None, option(Q2dGenerateConfig, "max_tokens")] = None,
+    shots: Annotated[int | None, option(Q2dGenerateConfig, "shots")] = None,
+    demonstrations: Annotated[str | None, option(Q2dGenerateConfig, "demonstrations")] = None,
+    max_questions: Annotated[int | None, option(Q2dGenerateConfig, "max_questions")] = None,
+    form: Annotated[str | None, option(Q2dGenerateConfig, "form")] = None,
+    column: Annotated[str | None, option(Q2dGenerateConfig, "column")] = None,
+    concurrency: Annotated[int | None, option(Q2dGenerateConfig, "concurrency")] = None,
+    timeout: Annotated[float | None, option(Q2dGenerateConfig, "timeout")] = None,
+    api_key_env: Annotated[str | None, option(Q2dGenerateConfig, "api_key_env")] = None,
+    cache: Annotated[str | None, option(Q2dGenerateConfig, "cache")] = None,
+    price_in: Annotated[float | None, option(Q2dGenerateConfig, "price_in")] = None,
+    price_out: Annotated[float | None, option(Q2dGenerateConfig, "price_out")] = None,
+    batch: Annotated[int | None, option(Q2dGenerateConfig, "batch")] = None,
+    device: Annotated[str | None, option(Q2dGenerateConfig, "device")] = None,
+    dtype: Annotated[str | None, option(Q2dGenerateConfig, "dtype")] = None,
+    seed: Annotated[int | None, option(Q2dGenerateConfig, "seed")] = None,
+    other_topics: Annotated[
+        bool | None, option(Q2dGenerateConfig, "other_topics", "--other-topics/--no-other-topics")
+    ] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Make dialogs from questions, by rules or by a language model. Run the same command again to resume.
+
+    The API key of an endpoint is read from the environment variable OPENAI_API_KEY, or the one named by --api-key-env.
+
+    Examples:
+
+        ttft q2d generate questions.txt --preview 3
+
+        ttft q2d generate questions.jsonl --out runs/dialogs
+
+        ttft q2d generate questions.csv --out runs/dialogs --llm http://localhost:8000/v1 --llm-model qwen3
+
+        ttft q2d generate questions.txt --out runs/dialogs --llm smollm2 --samples 4
+    """
+    given = configure(Q2dGenerateConfig, locals())
+    from ttft.commands.q2d_generate import run
+
+    run(given, dry_run=dry_run)
 
 
 @q2d.command("train")
