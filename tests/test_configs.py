@@ -18,6 +18,7 @@ from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
 from ttft.config.q2d_calibrate import Q2dCalibrateConfig
 from ttft.config.q2d_filter import Q2dFilterConfig
+from ttft.config.q2d_rewrite import RewriteConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
 from ttft.errors import ConfigError
@@ -37,6 +38,7 @@ FOLDERS: dict[str, type[Config]] = {
     "demo": FinetuneEvalConfig,
     "q2d/calibrate": Q2dCalibrateConfig,
     "q2d/filter": Q2dFilterConfig,
+    "q2d/rewrite": RewriteConfig,
 }
 """The class that loads the files of a folder, or a single file."""
 
@@ -60,6 +62,8 @@ def load(path: Path) -> Config:
     needed = [name for name, field in kind.model_fields.items() if field.is_required() and name not in given]
     if kind is CalibrateConfig:
         needed += ["index", "prompts", "out"]
+    if kind is RewriteConfig:
+        needed += ["dialogs"]
     return kind.build(path, [f"{name}=x" for name in needed])
 
 
