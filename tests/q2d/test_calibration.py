@@ -10,7 +10,7 @@ import pytest
 from q2d.corpora import corpus
 
 from ttft.errors import CorpusError
-from ttft.q2d.calibration import auc, calibrate, pairs_within, read_pairs
+from ttft.q2d.calibration import auc, calibrate, pairs_within, read_query_pairs
 from ttft.q2d.conversations import load_examples
 from ttft.q2d.similarity import by_embedding, rouge, rouge_f
 
@@ -47,13 +47,13 @@ def test_hard_negatives_come_from_one_group() -> None:
 def test_pairs_are_read(tmp_path) -> None:
     path = tmp_path / "p.json"
     path.write_text('[["a b", "a c"], ["d", "e"]]')
-    assert read_pairs(path) == ([("a b", "a c"), ("d", "e")], [])
+    assert read_query_pairs(path) == ([("a b", "a c"), ("d", "e")], [])
     path.write_text('{"a": "x", "b": "y", "same": false}\n{"a": "x", "b": "z", "more": 1}\n')
-    assert read_pairs(path) == ([("x", "z")], [("x", "y")])
+    assert read_query_pairs(path) == ([("x", "z")], [("x", "y")])
     for wrong, place in (('[["a"]]', "record 1"), ('[["a", "b"], "c"]', "record 2"), ('[{"a": "x", "b": 1}]', "b:")):
         path.write_text(wrong)
         with pytest.raises(CorpusError, match=place):
-            read_pairs(path)
+            read_query_pairs(path)
 
 
 def test_similarities() -> None:
@@ -71,7 +71,7 @@ def test_similarities() -> None:
 
 
 def real_pairs():
-    positives, _ = read_pairs(corpus("canard/multiple_refs.json"))
+    positives, _ = read_query_pairs(corpus("canard/multiple_refs.json"))
     talks: dict[str, list[str]] = {}
     for one in load_examples(corpus("canard/dev.json")):
         talks.setdefault(one.conversation, []).append(one.target)

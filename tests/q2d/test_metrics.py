@@ -9,7 +9,7 @@ import pytest
 from q2d.corpora import corpus
 
 from ttft.errors import ConfigError
-from ttft.q2d.calibration import read_pairs
+from ttft.q2d.calibration import read_query_pairs
 from ttft.q2d.conversations import load_examples
 from ttft.q2d.metrics import (
     BASELINES,
@@ -113,7 +113,7 @@ def of_last_turns(name: str, least: int) -> tuple[float, ...]:
 
 
 def test_the_row_of_two_humans() -> None:
-    pairs, _ = read_pairs(corpus("canard/multiple_refs.json"))
+    pairs, _ = read_query_pairs(corpus("canard/multiple_refs.json"))
     found = figures([one for one, _ in pairs], [other for _, other in pairs])
     assert found == pytest.approx((100, 84.79, 89.04, 29.00, 59.29), abs=0.05)
 
