@@ -65,6 +65,7 @@ def generate(
 def filter_(
     dialogs: Annotated[str | None, argument(Q2dFilterConfig, "dialogs", "DIALOGS")] = None,
     out: Annotated[str | None, option(Q2dFilterConfig, "out", "--out", "-o")] = None,
+    recover_with: Annotated[str | None, option(Q2dFilterConfig, "recover_with")] = None,
     similarity: Annotated[str | None, option(Q2dFilterConfig, "similarity")] = None,
     threshold: Annotated[float | None, option(Q2dFilterConfig, "threshold")] = None,
     embedder: Annotated[str | None, option(Q2dFilterConfig, "embedder", "--embedder", "-e")] = None,
