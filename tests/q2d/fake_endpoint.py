@@ -1,4 +1,4 @@
-"""A server process that speaks the OpenAI protocol and misbehaves: run as `python fake_endpoint.py`, it prints its port.
+"""A server that speaks the OpenAI protocol and misbehaves. Run as `python fake_endpoint.py`; it prints its port.
 
 What it answers depends on the question and on how often that was asked: canned dialogs, and before them 429 with
 Retry-After, 500, a body that ends too early, a slow answer, an answer without a text. It logs each request to the file

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from ttft.q2d.generate import COST, DIALOGS, FAILED
+from ttft.commands.q2d_generate import run
+from ttft.config.q2d_generate import Q2dGenerateConfig
+from ttft.errors import ConfigError, TtftError
+from ttft.q2d.endpoint import Endpoint
+from ttft.q2d.generate import COST, DIALOGS, FAILED, LlmAuthor, generate_into
+from ttft.q2d.llm import Sampling
+from ttft.q2d.prompts import load_demonstrations
+from ttft.q2d.questions import load_questions
 
 pytest.importorskip("openai")
 REPO = Path(__file__).parents[2]
@@ -122,11 +129,13 @@ def test_the_key_is_sent_and_is_in_no_file_or_message(tmp_path: Path) -> None:
 
 def test_a_key_given_in_the_wrong_place_is_refused_and_not_repeated(questions: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    for wrong in (("--api-key-env", KEY), ("--api-key-env", KEY, "--dry-run")):
-        assert KEY not in generate(questions, out, "http://127.0.0.1:9/v1", *wrong, code=2)
+    assert KEY not in generate(questions, out, "http://127.0.0.1:9/v1", "--api-key-env", KEY, "--dry-run", code=2)
     for url in (f"http://user:{KEY}@127.0.0.1:9/v1", f"http://127.0.0.1:9/v1?key={KEY}"):
-        assert KEY not in generate(questions, out, url, code=2)
-        assert KEY not in generate(questions, out, url, "--dry-run", code=2)
+        given = Q2dGenerateConfig(questions=str(questions), out=str(out), llm=url, llm_model="m")
+        for dry_run in (True, False):
+            with pytest.raises(ConfigError) as error:
+                run(given, dry_run=dry_run)
+            assert KEY not in error.value.message + error.value.hint
     assert not out.exists()
 
 
@@ -140,13 +149,6 @@ def test_a_server_that_never_recovers_ends_the_run_which_then_resumes(tmp_path: 
     questions = tmp_path / "questions.txt"
     texts = [f"When plain is thing{n}-labels?" for n in range(6)]
     questions.write_text("\n".join([*texts[:3], "Always error is d-labels?", *texts[3:]]))
-    from ttft.errors import TtftError
-    from ttft.q2d.endpoint import Endpoint
-    from ttft.q2d.generate import LlmAuthor, generate_into
-    from ttft.q2d.llm import Sampling
-    from ttft.q2d.prompts import load_demonstrations
-    from ttft.q2d.questions import load_questions
-
     loaded = load_questions(questions)
     folder = tmp_path / "out"
     folder.mkdir()
