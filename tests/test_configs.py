@@ -63,6 +63,8 @@ def load(path: Path) -> Config:
         needed += ["index", "prompts", "out"]
     if kind is RewriteConfig:
         needed += ["dialogs"]
+    if kind is Q2dGenerateConfig:
+        needed += ["out"]
     return kind.build(path, [f"{name}=x" for name in needed])
 
 
