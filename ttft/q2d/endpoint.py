@@ -186,7 +186,7 @@ class Endpoint:
             return _Again(f"a damaged answer ({type(error).__name__})", damaged=True)
 
     def _completion(self, answer: Any) -> Completion | _Again:
-        choice = answer.choices[0] if getattr(answer, "choices", None) else None
+        choice: Any = answer.choices[0] if getattr(answer, "choices", None) else None
         text = choice.message.content if choice is not None and choice.message is not None else None
         if not isinstance(text, str):
             return _Again("an answer without a text", damaged=True)

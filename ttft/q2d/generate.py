@@ -182,19 +182,16 @@ def generate_into(
         written = _write(folder, author, jobs, done, on_progress)
         usage = _priced(author.usage(jobs), cached, prices)
     write_json(folder / COST, asdict(usage))
-    failed = len(read_records(folder / FAILED, Failed)) if (folder / FAILED).exists() else 0
+    failed = len(read_records(folder / FAILED, Failed))
     return Account(len(jobs) - failed, failed, written, usage)
 
 
 def _done(folder: Path, jobs: Sequence[Job]) -> set[tuple[str, int]]:
     """The jobs that have a record. Raises TtftError for records of others."""
-    done: list[tuple[str, int]] = []
-    for name, kind in ((DIALOGS, Dialog), (FAILED, Failed)):
-        if (folder / name).exists():
-            with JsonLines(folder / name):  # removes an incomplete last line
-                pass
-            for one in read_records(folder / name, kind):
-                done.append((one.question_id, one.generator.sample if isinstance(one, Dialog) else one.sample))
+    for name in (DIALOGS, FAILED):
+        JsonLines(folder / name).close()  # removes an incomplete last line
+    done = [(one.question_id, one.generator.sample) for one in read_records(folder / DIALOGS, Dialog)]
+    done += [(one.question_id, one.sample) for one in read_records(folder / FAILED, Failed)]
     known = {(question.id, sample) for question, sample in jobs}
     if len(set(done)) < len(done) or not known.issuperset(done):
         raise TtftError(f"{folder} holds dialogs that are not of this run", "choose another --out")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from ttft.json_lines import JsonLines
 from ttft.q2d.prompts import Messages
@@ -103,8 +103,9 @@ class Cached:
             stack.enter_context(locked(self.folder))
             self._file = stack.enter_context(JsonLines(self.folder / COMPLETIONS))
             for line in read_records(self.folder / COMPLETIONS, _Line):
-                facts: dict[str, Any] = asdict(line)
-                self._known[facts.pop("key")] = Completion(**facts, cached=True)
+                self._known[line.key] = Completion(
+                    line.text, line.prompt_tokens, line.completion_tokens, line.complete, cached=True
+                )
             self._stack = stack.pop_all()
         return self
 

@@ -61,9 +61,9 @@ def parse(question: str) -> Parsed:
         if not any(s < year.end() and year.start() < e for s, e in taken):
             found.append(Mention(year.start(), year.end(), year.group(), "time"))
     names = [m for m in found if m.kind != "time"]
-    found += _clauses(body)
     if not names:
         found += [m for m in _plain_phrases(body) if not any(m.start < n.end and n.start < m.end for n in found)]
+    found += _clauses(body)
     return Parsed(
         body, "?" if "?" in text[len(body) :] else "", tuple(sorted(set(found), key=lambda m: (m.start, -m.end)))
     )

@@ -13,6 +13,7 @@ from ttft.q2d.llm import Completion, Request
 from ttft.q2d.mentions import Mention, parse
 from ttft.q2d.prompts import SHOTS, Demonstrations, load_demonstrations, recovery_messages
 from ttft.q2d.records import Dialog, Turn
+from ttft.q2d.rule_templates import GREETINGS
 from ttft.q2d.text import one_line
 
 Complete = Callable[[Sequence[Request]], Iterator[tuple[int, Completion]]]
@@ -99,7 +100,7 @@ def rule_queries(dialogs: Sequence[Dialog]) -> list[str]:
 
 def _last_mention(turns: Sequence[Turn]) -> Mention | None:
     for turn in reversed(turns):
-        if turn.role == "user" and not _SUBJECT_OBJECT.search(turn.text):
+        if turn.role == "user" and turn.text not in GREETINGS and not _SUBJECT_OBJECT.search(turn.text):
             mentions = [m for m in parse(turn.text).mentions if m.kind != "time"]
             if mentions:
                 return max(mentions, key=lambda m: m.end - m.start)

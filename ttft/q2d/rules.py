@@ -173,7 +173,7 @@ class _Writer:
 
     def _introduction(self, mention: Mention | None, phrase: str) -> str:
         rng = self.rng
-        sentences = templates.INTRODUCE if mention else templates.INTRODUCE_TAIL
+        sentences: tuple[str, ...] = templates.INTRODUCE if mention else templates.INTRODUCE_TAIL
         if mention and len(phrase.split()) < 5 and rng.random() < 0.6:
             sentences = templates.INTRODUCE_BY_KIND[mention.kind]
         return self._cased(rng.choice(sentences)).format(x=phrase)
@@ -201,7 +201,7 @@ class _Writer:
     def _assistant(self, topic: str) -> str:
         """A sentence or three that say nothing of substance, as long as people's answers are."""
         rng = self.rng
-        middles = templates.MIDDLES
+        middles: tuple[str, ...] = templates.MIDDLES
         if self.others and rng.random() < DISTRACTED and self.alternatives:
             middles = templates.MIDDLES_OTHER
         if len(topic.split()) > 9:
