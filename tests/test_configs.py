@@ -16,7 +16,11 @@ from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
+from ttft.config.q2d_calibrate import Q2dCalibrateConfig
+from ttft.config.q2d_filter import Q2dFilterConfig
+from ttft.config.q2d_generate import Q2dGenerateConfig
 from ttft.config.q2d_rewrite import RewriteConfig
+from ttft.config.q2d_train import Q2dTrainConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
 from ttft.errors import ConfigError
@@ -35,6 +39,11 @@ FOLDERS: dict[str, type[Config]] = {
     "adapt": AdaptConfig,
     "demo": FinetuneEvalConfig,
     "q2d/rewrite": RewriteConfig,
+    "q2d/calibrate": Q2dCalibrateConfig,
+    "q2d/filter": Q2dFilterConfig,
+    "q2d/generate": Q2dGenerateConfig,
+    "q2d/generate-endpoint": Q2dGenerateConfig,
+    "q2d/train": Q2dTrainConfig,
 }
 """The class that loads the files of a folder, or a single file."""
 
@@ -58,6 +67,8 @@ def load(path: Path) -> Config:
     needed = [name for name, field in kind.model_fields.items() if field.is_required() and name not in given]
     if kind is CalibrateConfig:
         needed += ["index", "prompts", "out"]
+    if kind is Q2dGenerateConfig:
+        needed += ["out"]
     if kind is RewriteConfig:
         needed += ["dialogs"]
     return kind.build(path, [f"{name}=x" for name in needed])

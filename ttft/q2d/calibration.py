@@ -59,8 +59,7 @@ class Calibration:
 
 def auc(positives: Sequence[float], negatives: Sequence[float]) -> float:
     """Area under the ROC curve, ties averaged. Raises CorpusError if there is none of either."""
-    if not len(positives) or not len(negatives):
-        raise CorpusError("calibration needs pairs of the same intent and pairs of another one", PAIR_HINT)
+    check_pairs(positives, negatives)
     order = np.sort(np.asarray(negatives, float))
     below = np.searchsorted(order, positives, "left").sum()
     not_above = np.searchsorted(order, positives, "right").sum()
@@ -108,7 +107,7 @@ class _Labelled:
     same: bool = True
 
 
-def read_pairs(path: Path) -> tuple[Pairs, Pairs]:
+def read_query_pairs(path: Path) -> tuple[Pairs, Pairs]:
     """(pairs of the same intent, pairs of another one) of a file: a list or lines of [a, b], which count as the same,
     or of {"a", "b", "same"}.
 
@@ -127,7 +126,14 @@ def read_pairs(path: Path) -> tuple[Pairs, Pairs]:
     return same, other
 
 
-def is_pairs_file(path: Path) -> bool:
+def check_pairs(positives: Sequence[object], negatives: Sequence[object]) -> None:
+    """Raises CorpusError if there is nothing of either kind."""
+    if not len(positives) or not len(negatives):
+        missing = "of another intent" if len(positives) else "of the same intent"
+        raise CorpusError(f"there are no pairs {missing} to calibrate with", f"{PAIR_HINT}; or give --negatives FILE")
+
+
+def is_query_pairs(path: Path) -> bool:
     """Whether the first record of a file is a pair of texts."""
     first = read_rows(path)[0].value
     return isinstance(first, list) or (isinstance(first, dict) and {"a", "b"} <= first.keys())
