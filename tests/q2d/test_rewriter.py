@@ -52,6 +52,15 @@ def test_a_trained_adapter_writes_its_query(rewriter) -> None:
     assert (first.queries, first.how) == (("river  stone\n",), "unchanged")
 
 
+def test_nothing_is_generated_after_the_first_line(tmp_path) -> None:
+    folder = query_model(tmp_path, f"{QUERY}\n and more of it")
+    (made,) = load_rewriter(folder, device="cpu", dtype="float32").rewrite(TALKS[:1], n=2)
+    assert made.queries[0] == QUERY and made.how == "model"
+    rewriter = load_rewriter(folder, device="cpu", dtype="float32")
+    output = rewriter._generated([rewriter._ids(TALKS[0])], 1)[0][0]
+    assert output == Output(f" {QUERY}\n", True)
+
+
 def test_several_queries_are_distinct_and_begin_with_the_greedy_one(rewriter) -> None:
     (made,) = rewriter.rewrite(TALKS[:1], n=3)
     assert made.queries[0] == QUERY and len(set(made.queries)) == len(made.queries) <= 3

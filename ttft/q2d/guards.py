@@ -22,7 +22,9 @@ MOST_WORDS = 60
 LOOP = re.compile(r"(.{3,40}?)\1{3,}")  # four times the same
 SAME_SCRIPT = 0.2  # least share of a query's letters in the script of the dialog, unless all of it stands in the dialog
 STEM = 5  # letters of a word that count: "founded" is found in "founding"
-_LABEL = re.compile(r"^\s*\**(search query|standalone question|rewritten query|rewrite|query)\**\s*[:\-]\s*\**", re.I)
+_LABEL = re.compile(
+    r"^\s*\**(search query|standalone question|rewritten query|rewrite|query|user)\**\s*[:\-]\s*\**", re.I
+)
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "«": "»", "„": "“", "*": "*"}
 _EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "HALFWIDTH", "FULLWIDTH")
 _NO_SPACES = ("EAST ASIAN", "THAI", "LAO", "KHMER", "MYANMAR")

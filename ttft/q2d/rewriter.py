@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from transformers import StoppingCriteria, StoppingCriteriaList
 
 from ttft import runtime
 from ttft.errors import ConfigError, MissingArtifact
@@ -109,6 +110,24 @@ def _seq2seq(folder: Path, form: QueryFormat) -> tuple[Any, Any]:
         raise MissingArtifact(f"{folder} holds no seq2seq model: {first}", "train it again") from None
 
 
+class FirstLine(StoppingCriteria):
+    """Ends an output with the line break after its first line, since the rest would be dropped. start: of the output
+    among the tokens of a row."""
+
+    def __init__(self, tokenizer: Any, start: int) -> None:
+        self.tokenizer, self.start = tokenizer, start
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **more: Any) -> Any:
+        ended = [self._ended(tokens) for tokens in input_ids[:, self.start :].tolist()]
+        return torch.tensor(ended, device=input_ids.device)
+
+    def _ended(self, tokens: list[int]) -> bool:
+        if not tokens or "\n" not in self.tokenizer.decode(tokens[-1:]):
+            return False
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return "\n" in text.lstrip()
+
+
 @dataclass
 class Rewriter:
     """A query model. new: tokens of a query at most."""
@@ -180,6 +199,7 @@ class Rewriter:
             made = self.model.generate(
                 **given, max_new_tokens=self.new, do_sample=False, num_beams=beams, num_return_sequences=beams,
                 pad_token_id=pad, eos_token_id=self._ends() or None, use_cache=True,
+                stopping_criteria=StoppingCriteriaList([FirstLine(self.tokenizer, start)]),
             )  # fmt: skip
             for row, tokens in enumerate(made[:, start:].tolist()):
                 found[row // beams].append(self._output(tokens))
@@ -192,7 +212,7 @@ class Rewriter:
 
     def _output(self, tokens: list[int]) -> Output:
         text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Output(text, bool(set(tokens) & set(self._ends())) or "\n" in text.strip())
+        return Output(text, bool(set(tokens) & set(self._ends())) or "\n" in text.lstrip())
 
     def _judged(self, written: list[Output] | str, short: Sequence[Turn], turns: Sequence[Turn], n: int) -> Rewrite:
         """The queries among the outputs, or the last turn and why."""

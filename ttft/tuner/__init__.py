@@ -2,6 +2,7 @@
 and discard the update.
 
 session.py     `Tuner`, the class for users; loading.py loads its model, prompts.py reads its prompts
+dialogs.py     prompts that are dialogs: their text for the model, their queries
 selector.py    prompt -> selected texts
 learners.py    how a prompt learns from them: gradient steps on LoRA or all weights, or in context (in_context.py)
 scoring.py     prompts -> results in bits per byte; guard.py: how much of an update to keep
