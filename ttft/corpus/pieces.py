@@ -11,7 +11,7 @@ from ttft.records import Document
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One whole text of a source. `id` is the "id" field of its record, if there is one."""
+    """One whole text of a source. `id` is the "id" field of its record, else its "_id" (as in BEIR), if any."""
 
     text: str
     subset: str

@@ -116,7 +116,11 @@ def _made(
     records: Iterable[tuple[str, dict]], text_field: str, subset_field: str, problems: Problems
 ) -> Iterator[Text]:
     for place, record in records:
-        text, subset, own = _field(record, text_field), _field(record, subset_field), record.get("id")
+        text, subset, own = (
+            _field(record, text_field),
+            _field(record, subset_field),
+            record.get("id", record.get("_id")),
+        )
         subset = str(subset) if isinstance(subset, str | int | float) else ""
         own = str(own) if isinstance(own, str | int) and not isinstance(own, bool) and own != "" else None
         if text is KeyError:
