@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from ttft.cli.adapt import adapt
 from ttft.cli.index import index
 from ttft.cli.prompts import finetune_eval, generate, select
+from ttft.cli.q2d import q2d
 from ttft.cli.runs import calibrate, report
 
 
@@ -65,6 +66,7 @@ app.command("generate")(generate)
 app.command("adapt")(adapt)
 app.command("calibrate")(calibrate)
 app.command("report")(report)
+app.add_typer(q2d, name="q2d", help="Questions -> dialogs -> a model that writes the search query of a dialog.")
 
 
 def run() -> int:
