@@ -112,6 +112,7 @@ def test_wrong_sheets(tmp_path: Path) -> None:
         score(*read_guesses(path))
     with pytest.raises(CorpusError, match="'perhaps' is neither"):
         read_guesses(_write(tmp_path, none | {"0001": "perhaps"}))
+    path = _write(tmp_path, none)
     text = path.read_bytes().decode()
     path.write_text(text.replace("h?", "g?"), newline="")
     with pytest.raises(CorpusError, match="is not the one"):
