@@ -65,6 +65,7 @@ app.command("finetune-eval")(finetune_eval)
 app.command("generate")(generate)
 app.command("adapt")(adapt)
 app.command("calibrate")(calibrate)
+app.add_typer(q2d, name="q2d", help="From questions to dialogs to a model that writes search queries.")
 app.command("report")(report)
 app.add_typer(q2d, name="q2d", help="Questions -> dialogs -> a model that writes the search query of a dialog.")
 
