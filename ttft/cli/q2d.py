@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ttft.cli.options import ConfigFile, DryRun, Sets, argument, configure, option
+from ttft.cli.q2d_results import analyse, evaluate, export
 from ttft.config.q2d_rewrite import RewriteConfig
 from ttft.config.q2d_train import Q2dTrainConfig
 
@@ -80,3 +81,8 @@ def rewrite(
     from ttft.commands.q2d_rewrite import run
 
     run(given, dry_run=dry_run)
+
+
+q2d.command("evaluate")(evaluate)
+q2d.command("analyse")(analyse)
+q2d.command("export")(export)

@@ -8,7 +8,7 @@ values of conversation c; the interval is the (1-level)/2 and (1+level)/2 quanti
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -32,24 +32,41 @@ class Estimate:
 
 
 def estimate(
-    values: Sequence[float], conversations: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0,
-    level: float = LEVEL,
-) -> Estimate:  # fmt: skip
+    values: Sequence[float], conversations: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
     """The mean of the values (n,) and its interval. conversations (n,): which conversation each value belongs to.
 
     The same seed gives the same draws for the same conversations, so an estimate of differences is a paired one.
     """
-    if not len(values):
+    return estimate_of(lambda means: means[0], [values], conversations, resamples=resamples, seed=seed)
+
+
+def estimate_of(
+    statistic: Callable[[np.ndarray], np.ndarray], columns: Sequence[Sequence[float]], conversations: Sequence[str], *,
+    resamples: int = RESAMPLES, seed: int = 0,
+) -> Estimate:  # fmt: skip
+    """A statistic of the means of several columns of values (m,n), which share their draws; and its interval.
+
+    statistic  (m, resamples) means -> (resamples,). Resamples for which it is not finite are left out.
+    """
+    values = np.asarray(columns, float)
+    if not values.shape[1]:
         return Estimate(math.nan, math.nan, math.nan)
-    _, groups = np.unique(np.asarray(conversations, dtype=object).astype(str), return_inverse=True)
-    sums, counts = np.bincount(groups, np.asarray(values, float)), np.bincount(groups).astype(float)
-    mean = math.fsum(values) / len(values)
-    if len(sums) < 2:
-        return Estimate(mean, math.nan, math.nan)
-    rng, means = np.random.default_rng(seed), np.empty(resamples)
-    chunk = max(1, CELLS // len(sums))
-    for start in range(0, resamples, chunk):
-        draws = rng.integers(0, len(sums), size=(min(chunk, resamples - start), len(sums)))
-        means[start : start + len(draws)] = sums[draws].sum(1) / counts[draws].sum(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(mean, float(low), float(high))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = float(statistic(np.array([[math.fsum(column) / len(column)] for column in values]))[0])
+        _, groups = np.unique(np.asarray(conversations, dtype=str), return_inverse=True)
+        sums = np.stack([np.bincount(groups, column) for column in values])
+        counts = np.bincount(groups).astype(float)
+        if len(counts) < 2:
+            return Estimate(whole, math.nan, math.nan)
+        rng, found = np.random.default_rng(seed), []
+        chunk = max(1, CELLS // len(counts))
+        for start in range(0, resamples, chunk):
+            draws = rng.integers(0, len(counts), size=(min(chunk, resamples - start), len(counts)))
+            found.append(statistic(sums[:, draws].sum(2) / counts[draws].sum(1)))
+    drawn = np.concatenate(found)
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return Estimate(whole, math.nan, math.nan)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(whole, float(low), float(high))

@@ -99,3 +99,11 @@ def collection_lines(passages: Mapping[str, str], distractors: Iterable[tuple[st
     """A collection as JSON lines {"_id", "text"}: the passages, then (id, text) pairs that answer nothing."""
     records = ({"_id": key, "text": text} for key, text in (*passages.items(), *distractors))
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def kinds(path: Path) -> dict[str, Kind]:
+    """Task id -> kind of a reference file of MTRAG or MTRAG-UN; {} for a file of another form."""
+    first = read_bytes(path, LARGEST).split(b"\n", 1)[0]
+    if path.suffix != ".jsonl" or b'"Multi-Turn"' not in first:
+        return {}
+    return {task.id: task.kind for task in read_tasks(path)[1].values()}
