@@ -179,12 +179,13 @@ def _file_name(name: str) -> str:
 
 
 def _identity(config: Q2dEvaluateConfig) -> dict[str, Any]:
-    """The resolved configuration, in which the data are identified by content. Other models may be added later."""
+    """What the queries depend on: data and models that are files are identified by content."""
     from ttft.run_dir import sha256_file
 
     resolved = config.resolved() | {"command": "q2d evaluate", "data": sha256_file(Path(config.data))}
+    weights = {name: [sha256_file(path) for path in sorted(Path(name).glob("*.safetensors"))] for name in config.models}
     keep = ("command", "data", "form", "max_examples", "n", "max_new_tokens", "seed")
-    return {key: resolved[key] for key in keep}
+    return {key: resolved[key] for key in keep} | {"models": weights}
 
 
 def _print(rows: Sequence[Row]) -> None:

@@ -22,8 +22,8 @@ class Q2dEvaluateConfig(Config):
     """What writes the queries: a folder made by `ttft q2d train`, or a causal language model; may be repeated. The
     baselines (last-turn, user-turns, history) are always evaluated too."""
     reference: str | None = None
-    """One of the models, trained on human data: the others' scores are given relative to it, and as the share of the gap
-    between it and the last turn that they close."""
+    """One of the models, trained on human data: the others' scores are given relative to it, and as the share of the
+    gap between it and the last turn that they close."""
     collection: str | None = None
     """Index of the passages to retrieve, made by `ttft index COLLECTION.jsonl` of records with _id and text."""
     qrels: list[str] = Field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The queries that models and baselines write for the turns of a data set: a file of records, continued where it ends."""
+"""The queries that models and baselines write for the turns of a data set, kept in a file so that work can go on."""
 
 from __future__ import annotations
 

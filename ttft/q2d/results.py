@@ -48,6 +48,8 @@ def retrieval_rows(
     """nDCG, recall and MRR of every set of queries, in every group of queries that is not empty."""
     copy = next(one for one in found if one.name == baseline)
     names = {"ndcg": f"nDCG@{copy.k}", "graded": f"graded nDCG@{copy.k}", "recall": f"recall@{copy.k}", "mrr": "MRR"}
+    if all(one.scores["graded"] == one.scores["ndcg"] for one in found):  # no judgement is above 1
+        del names["graded"]
     return [
         Row(
             "retrieval", one.name, group, shown, len(ids), one.estimate(metric, conversations, ids),
