@@ -34,4 +34,5 @@ def tiny_seq2seq(texts: Sequence[str], seed: int = 0) -> tuple[Any, Any]:
         vocab_size=raw.get_vocab_size(), d_model=128, d_kv=32, d_ff=256, num_layers=2, num_heads=4, dropout_rate=0.0,
         pad_token_id=0, eos_token_id=1,
     )  # fmt: skip
+    config.decoder_start_token_id = config.pad_token_id
     return T5ForConditionalGeneration(config), tokenizer
