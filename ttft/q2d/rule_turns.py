@@ -131,6 +131,8 @@ def _edits(parsed: Parsed, mention: Mention, salt: str, rng: Random) -> Iterator
     noun = noun or {"person": "person", "place": "place", "people": "", "work": "", "thing": "one"}[mention.kind]
     if noun and noun not in words.FUNCTION_WORDS - {"one"}:
         which = rng.choice(("that", "this") if noun == "one" or not mention.head else ("the", "that", "this"))
+        if noun.endswith("s") and not noun.endswith("ss") and which != "the":
+            which = {"that": "those", "this": "these"}[which]
         yield edit(f"{which} {noun}" + ("'s" if mention.possessive else ""))
 
 
