@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ttft.errors import CorpusError
-from ttft.q2d.analysis import HUMAN_DECILES, Case, describe, distinct, generated, spread
+from ttft.q2d.analysis import Case, describe, distinct, generated, gives_answer_away, spread
+from ttft.q2d.funnel import HUMAN_DECILES
 from ttft.q2d.records import Dialog, Generator, alternating
 
 FOUND = [p / "shared/corpora/q2d" for p in Path(__file__).resolve().parents if (p / "shared/corpora/q2d").is_dir()]
@@ -20,19 +21,21 @@ CASES = [
 
 
 def test_by_hand() -> None:
-    found = describe(CASES, lambda case: bool(case.answers) or None, compared=9)
+    found = describe(CASES, compared=9)
     assert found.turns == {1: 1, 3: 1}
     assert (found.user.mean, found.assistant.mean, found.last.mean, found.whole.largest) == (3, 2, 3.5, 8)
-    assert (found.pronouns, found.query_pronouns, found.leaks) == (0.5, 0, 1)
+    assert (found.pronouns, found.query_pronouns, found.leaks) == (0.5, 0, 0)
     # who makes it? / who makes the car?: 7 words, 5 different; 5 pairs, 4 different
     assert (found.distinct_1, found.distinct_2) == (5 / 7, 4 / 5)
     assert found.deciles[0] == pytest.approx(2 * (2 / 3 * 2 / 4) / (2 / 3 + 2 / 4))
     assert found.deciles[8] == 1
-    assert describe(CASES, lambda _: None, compared=1).compared == 1
-    assert describe(CASES, lambda _: None, compared=1).leaks is None
+    assert describe(CASES[1:], compared=1).compared == 1
+    assert describe(CASES[1:], compared=1).leaks is None
+    assert gives_answer_away(Case("3", CASES[0].turns, "What do I like?", ("cars",)))
+    assert gives_answer_away(Case("3", CASES[0].turns, "Is it so?", ("yes",))) is None
     json.dumps(found.to_json())
     with pytest.raises(CorpusError, match="no dialog"):
-        describe([], lambda _: None, compared=1)
+        describe([], compared=1)
 
 
 def test_spread_and_distinct() -> None:
@@ -58,7 +61,7 @@ def test_the_numbers_of_human_dialogs() -> None:
         if len(texts) > 1:
             turns = tuple(turn for turn in alternating(texts) if turn.text.strip())
             cases.append(Case(f"{row['Conversation_no']}_{row['Turn_no']}", turns, row["Truth_rewrite"]))
-    found = describe(cases, lambda _: None, compared=1000)
+    found = describe(cases, compared=1000)
     assert found.dialogs == 1633
     assert found.deciles == pytest.approx(HUMAN_DECILES, abs=0.0051)
     assert (round(100 * found.pronouns, 1), round(100 * found.query_pronouns, 1)) == (64.9, 24.2)

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttft.commands.console import say, show_plan
+from ttft.commands.console import note, progress, say, show_plan
 from ttft.config.q2d_analyse import Q2dAnalyseConfig
+from ttft.errors import ConfigError
 from ttft.progress import counted
 
 if TYPE_CHECKING:
     from ttft.q2d.analysis import Case
+    from ttft.q2d.llm import Llm
     from ttft.q2d.turing import Score, Sheet
 
 
@@ -56,12 +58,13 @@ def _cases(config: Q2dAnalyseConfig) -> tuple[list[Case], list[Case]]:
 
 def _described(machine: list[Case], human: list[Case], seed: int) -> dict[str, Any]:
     """distinct-n is computed over as many dialogs of both."""
-    from ttft.q2d.analysis import HUMAN_DECILES, describe, gives_answer_away
+    from ttft.q2d.analysis import describe
+    from ttft.q2d.funnel import HUMAN_DECILES
 
     compared = min(len(machine), len(human)) if human else len(machine)
     sets = {"generated": machine} | ({"human": human} if human else {})
     found = {
-        name: describe(cases, gives_answer_away, compared=compared, seed=seed).to_json()
+        name: describe(cases, compared=compared, seed=seed).to_json()
         for name, cases in sets.items()
     }  # fmt: skip
     return found | ({} if human else {"human": {"deciles": HUMAN_DECILES}})
@@ -79,12 +82,34 @@ def _sheet(config: Q2dAnalyseConfig, machine: list[Case], human: list[Case]) -> 
         make_folder(path.parent)
         write_json(key_file(path), key_json(sheet, config.seed))
         write_whole(path, sheet_csv(sheet).encode())
-        print(
+        note(
             f"{path}: {counted(len(sheet.items), 'dialog')}; fill in the column guess (human or machine), then: "
-            f"ttft q2d analyse --score {path}; do not look at {key_file(path)}",
-            file=sys.stderr,
+            f"ttft q2d analyse --score {path}; do not look at {key_file(path)}"
         )  # fmt: skip
     return sheet
+
+
+def _judge(config: Q2dAnalyseConfig, sheet: Sheet) -> Score:
+    """The guesses of a language model at the dialogs of the sheet, scored."""
+    from ttft.q2d.turing import ask_judge, score
+
+    with progress() as display:
+        guesses = ask_judge(_llm(config), sheet.items, on_progress=display)
+    return score(guesses, {item: entry["origin"] for item, entry in sheet.key.items()})
+
+
+def _llm(config: Q2dAnalyseConfig) -> Llm:
+    from ttft.q2d.endpoint import Endpoint, api_key, is_url
+    from ttft.q2d.llm import Sampling
+
+    name, sampling = config.judge or "", Sampling(temperature=0.0, max_tokens=16, seed=config.seed)
+    if not is_url(name):
+        from ttft.q2d.local_model import load_local
+
+        return load_local(name, sampling, device=config.device)
+    if config.judge_model is None:
+        raise ConfigError("the judge is an endpoint: which model there?", "add --judge-model NAME")
+    return Endpoint(name, config.judge_model, sampling, key=api_key(name, config.api_key_env))
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ def run(config: Q2dExportConfig, *, dry_run: bool = False) -> None:
         data = [out] if config.format == "datasets" else [out / f"data/{name}.{config.format}" for name in shares]
         show_plan(config, [*data, out / "README.md"])
         return
-    from ttft.q2d.analysis import describe, gives_answer_away, generated
+    from ttft.q2d.analysis import describe, generated
     from ttft.q2d.cards import dataset_card
     from ttft.q2d.dialog_files import load_dialogs, load_funnel
     from ttft.q2d.export import export, rows_by_split
@@ -27,13 +27,13 @@ def run(config: Q2dExportConfig, *, dry_run: bool = False) -> None:
 
     source = Path(config.dialogs)
     dialogs = load_dialogs(source)
-    shown = [one.question for one in load_demonstrations().generation]
+    shown = load_demonstrations().questions()
     rows = rows_by_split(dialogs, shares=shares, seed=config.seed, without=shown)
     cases = generated(dialogs)
     card = dataset_card(
         dialogs, name=config.name or out.name, funnel=load_funnel(source),
         settings={"seed of the splits": config.seed},
-        statistics=describe(cases, gives_answer_away, compared=len(cases)).to_json(),
+        statistics=describe(cases, compared=len(cases)).to_json(),
         splits={name: len(some) for name, some in rows.items()},
         data_files=None if config.format == "datasets" else f"data/{{split}}.{config.format}",
     )  # fmt: skip

@@ -8,20 +8,19 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ttft.errors import CorpusError
-from ttft.q2d.records import Dialog, Example, Turn
-from ttft.q2d.text import rouge1
+from ttft.q2d.filters import LEAK_SKIPPED, Limits, leak
+from ttft.q2d.records import Dialog, Example, Generator, Turn
+from ttft.q2d.similarity import rouge_f
 
 PRONOUN = re.compile(
     r"\b(he|she|it|they|him|her|his|hers|its|their|theirs|them|this|that|these|those|there|one|ones)\b", re.I
 )
-HUMAN_DECILES = (0.43, 0.50, 0.57, 0.63, 0.67, 0.73, 0.77, 0.80, 0.86)
-"""ROUGE-1 F of the last turn against the human rewrite, deciles 1 to 9 over the 1,633 turns with context of InfoCQR's
-sample of QReCC. Computed from that file; not a number of the paper."""
+_NOBODY = Generator("", "", 0, 0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,12 @@ def human(examples: Sequence[Example]) -> list[Case]:
     return [
         Case(e.id, _said(e.turns), e.target, e.answers) for e in examples if e.depth > 1 and len(_said(e.turns)) > 1
     ]
+
+
+def gives_answer_away(case: Case) -> bool | None:
+    """What the filter says that looks for answers in dialogs; None where it cannot look."""
+    verdict = leak(Dialog(case.id, case.id, case.query, case.turns, _NOBODY, case.answers), Limits())
+    return None if not case.answers or LEAK_SKIPPED in verdict.notes else verdict.drop
 
 
 def _said(turns: Sequence[Turn]) -> tuple[Turn, ...]:
@@ -100,8 +105,8 @@ class Intrinsic:
         return asdict(self)
 
 
-def describe(cases: Sequence[Case], leaks: Callable[[Case], bool | None], *, compared: int, seed: int = 0) -> Intrinsic:
-    """leaks: whether a case gives its answer away, None if that cannot be checked.
+def describe(cases: Sequence[Case], *, compared: int, seed: int = 0) -> Intrinsic:
+    """The numbers of a set of dialogs.
 
     compared  dialogs, drawn with the seed, that distinct-n is computed over: the same number for sets to compare
     Raises CorpusError without any dialog.
@@ -109,9 +114,9 @@ def describe(cases: Sequence[Case], leaks: Callable[[Case], bool | None], *, com
     if not cases:
         raise CorpusError("there is no dialog to describe", "were all of them dropped? see funnel.json")
     drawn = cases if compared >= len(cases) else random.Random(seed).sample(list(cases), compared)
-    checked = [found for case in cases if (found := leaks(case)) is not None]
+    checked = [found for case in cases if (found := gives_answer_away(case)) is not None]
     before = [turn for case in cases for turn in case.turns[:-1]]
-    near = sorted(rouge1(case.query, case.last)[0] for case in cases)
+    near = sorted(rouge_f(case.query, case.last) for case in cases)
     return Intrinsic(
         dialogs=len(cases),
         turns=dict(sorted(Counter(len(case.turns) for case in cases).items())),

@@ -188,19 +188,27 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     """A value within a table cell: on one line, and no markup."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
     text = f"{value:.4g}" if isinstance(value, float) else without_credentials(one_line(str(value)))
     return re.sub(r"([\\|<>*_`\[\]#])", r"\\\1", text)
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, object]]:
-    """(name, value) of a nested mapping, without what is named like a secret."""
+    """(name, value) of a nested mapping, without what is named like a secret. Parts of a list go by their "name"."""
     rows: list[tuple[str, object]] = []
     for key, value in values.items():
         name = f"{before}{key}"
         if SECRET.search(str(key)):
             continue
+        if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            value = {str(part.get("name", place)): _unnamed(part) for place, part in enumerate(value)}
         rows += _flat(value, f"{name}, ") if isinstance(value, Mapping) else [(name, value)]
     return rows
+
+
+def _unnamed(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "name"}
 
 
 SECRET = re.compile(r"(api_?key|token$|secret|password|authorization|credential)", re.I)

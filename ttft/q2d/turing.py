@@ -19,7 +19,9 @@ from typing import Any, Literal
 
 from ttft.errors import ConfigError, CorpusError
 from ttft.files import read_bytes
+from ttft.progress import OnProgress, Progress, ignore
 from ttft.q2d.analysis import Case
+from ttft.q2d.llm import Llm, Request
 from ttft.q2d.text import dialog_text
 from ttft.run_dir import sealed, sha256_text
 from ttft.state import DAMAGED, read_json
@@ -212,6 +214,19 @@ def _root(rising) -> float:  # type: ignore[no-untyped-def]
 def judge_prompt(item: Item) -> str:
     """What an LLM is asked about a dialog. The dialog cannot close its own tag."""
     return JUDGE.format(dialog=item.dialog.replace("<", "&lt;"))
+
+
+def ask_judge(llm: Llm, items: Sequence[Item], *, on_progress: OnProgress = ignore) -> dict[str, Guess]:
+    """The guesses by item; items without one are those to which the LLM gave another answer, or none. Raises as the
+    LLM does."""
+    requests = [Request((("user", judge_prompt(item)),)) for item in items]
+    guesses: dict[str, Guess] = {}
+    for done, (place, answer) in enumerate(llm.complete(requests), 1):
+        guess = judged(answer.text)
+        if guess is not None:
+            guesses[items[place].item] = guess
+        on_progress(Progress("asking the judge", done, len(items), "dialogs"))
+    return dict(sorted(guesses.items()))
 
 
 def judged(answer: str) -> Guess | None:
