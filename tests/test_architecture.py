@@ -41,6 +41,7 @@ JOINERS: dict[str, set[str]] = {
         "finetuning",
         "evaluation",
         "async_training",
+        "q2d",
     },
     "distributed": {"tuner", "indexing", "vector_index", "async_training"},
     "serving": {"tuner", "indexing"},

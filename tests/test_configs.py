@@ -16,6 +16,7 @@ from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
+from ttft.config.q2d_rewrite import RewriteConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
 from ttft.errors import ConfigError
@@ -33,7 +34,13 @@ FOLDERS: dict[str, type[Config]] = {
     "report": ReportConfig,
     "adapt": AdaptConfig,
     "demo": FinetuneEvalConfig,
+    "q2d/rewrite": RewriteConfig,
 }
+"""The class that loads the files of a folder, or a single file."""
+
+
+def class_of(path: Path) -> type[Config] | None:
+    return FOLDERS.get(f"{path.parent.name}/{path.stem}") or FOLDERS.get(path.parent.name)
 
 
 def config_classes() -> list[type[Config]]:
@@ -45,17 +52,20 @@ def config_classes() -> list[type[Config]]:
 
 def load(path: Path) -> Config:
     """The file as its command would load it; what the command line must give (index, out, source) is made up."""
-    kind = FOLDERS[path.parent.name]
+    kind = class_of(path)
+    assert kind is not None
     given = read_yaml(path)
     needed = [name for name, field in kind.model_fields.items() if field.is_required() and name not in given]
     if kind is CalibrateConfig:
         needed += ["index", "prompts", "out"]
+    if kind is RewriteConfig:
+        needed += ["dialogs"]
     return kind.build(path, [f"{name}=x" for name in needed])
 
 
 def test_there_are_configurations() -> None:
     assert len(FILES) >= 8
-    unknown = [p.parent.name for p in FILES if p.parent.name not in FOLDERS]
+    unknown = [p.relative_to(CONFIGS).as_posix() for p in FILES if class_of(p) is None]
     assert not unknown, f"configs/{unknown}: say in this test which class loads them"
 
 

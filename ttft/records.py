@@ -21,7 +21,7 @@ LARGEST = 2**53  # of whole numbers: they are all exact as floats
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Positive = Annotated[int, Field(gt=0, le=LARGEST)]
 NotNegative = Annotated[float, Field(ge=0, le=1e100)]  # so that sums of them are finite
-StoppedBecause = Literal["n", "uncertainty", "gain", "budget", "pool"]
+StoppedBecause = Literal["n", "uncertainty", "gain", "budget", "pool", "no search"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -47,11 +47,50 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A text to answer or score. `id` is unique within a run; a resumed run skips the ids that have results."""
+    """A text to answer or score. `id` is unique within a run; a resumed run skips the ids that have results.
+
+    turns    (role, text) of a dialog, the last one the user's; `text` is then the dialog as one text
+    rewrite  the queries of a dialog; None: not asked for yet
+    """
 
     id: str
     text: str
     subset: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
+    rewrite: QueryRecord | None = None
+
+    @property
+    def query(self) -> str | tuple[str, ...]:
+        """What texts are retrieved with: the text itself; of a dialog its queries, () if it needs no search."""
+        if self.rewrite is not None:
+            return tuple(self.rewrite.queries)
+        return (self.turns[-1][1],) if self.turns else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRecord:
+    """The queries of a prompt that is a dialog, a line of rewrites.jsonl.
+
+    text_sha256  of the dialog as one text
+    queries      best first; [] if no search is needed
+    how, note    who made them, and what went wrong: see q2d.rewrites.Rewrite
+    """
+
+    __pydantic_config__: ClassVar = STRICT
+
+    prompt_id: str
+    text_sha256: Sha256
+    queries: list[str]
+    search: bool
+    how: str
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.queries) != self.search:
+            raise ValueError("there are queries exactly where a search is needed")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +102,8 @@ class Selection:
     cosines        cosine of each pick to the prompt (the largest, if the prompt has several vectors)
     sigma          posterior standard deviation of the prompt after 0..n picks; sigma[0] before any
     stopped_because  "n" (all n were selected), "uncertainty" (the adaptive rule), "gain" (the calibrated rule),
-                   "budget" (cut by --budget-steps), "pool" (nothing left)
+                   "budget" (cut by --budget-steps), "pool" (nothing left), "no search" (a dialog whose last turn needs
+                   none: nothing was embedded, and sigma is [1])
     seconds        by stage: embed, search, select
     pool           size and redundancy of the pool: rows, copies of another row, and near copies (cosine >= 0.95); {} if
                    the pool was the whole index

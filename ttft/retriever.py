@@ -141,30 +141,39 @@ class Retriever:
         return values, indices, embeddings, RetrievalTime(*seconds)
 
     def choose(
-        self, query: np.ndarray, n: int, k: int | None = defaults.K, key: int = 0, threads: int | None = None
-    ) -> Choice:
+        self, query: np.ndarray, n: int, k: int | None = defaults.K, key: int = 0, threads: int | None = None, *,
+        pool: np.ndarray | None = None,
+    ) -> Choice:  # fmt: skip
         """Select at most n rows for query vectors (d,) or (m,d) from a pool of k. `key` varies the uniform draw.
+        pool: the rows to select from, ascending, in place of the k nearest.
 
         Raises ConfigError for an n or k that is too small, ValueError for vectors of the wrong dimension.
         """
         _check_counts(n, k)
         query = self._query(query)
-        if k is None and self.strategy == "sift":
+        if k is None and pool is None and self.strategy == "sift":
             return self._choose_from_all(query, n, threads)
         started = time.perf_counter()
         rng = np.random.default_rng([self.seed, key])
-        if k is None and self.strategy == "nearest":  # it ranks rows by their product with the sum of the queries
+        if pool is not None:
+            ids = pool
+        elif k is None and self.strategy == "nearest":  # it ranks rows by their product with the sum of the queries
             (ids,) = self._pools([query.sum(0, keepdims=True)], max(n, 1), [rng])
         else:
             (ids,) = self._pools([query], k, [rng])
-        pool = self.index.vectors(ids)
+        vectors = self.index.vectors(ids)
         searched = time.perf_counter()
-        lambda_ = self._lambda(pool)
+        lambda_ = self._lambda(vectors)
         known = {"lambda_": lambda_, "stop": self.stop, "rng": rng, "relevance": self.relevance}
         taken = {name: known[name] for name in PARAMETERS.get(self.strategy, ())}
-        picks = STRATEGIES[self.strategy](pool, query, n, **taken)
+        picks = STRATEGIES[self.strategy](vectors, query, n, **taken)
         seconds = {"search": searched - started, "select": time.perf_counter() - searched}
-        return self._choice(ids, pool, query, picks, lambda_, seconds)
+        return self._choice(ids, vectors, query, picks, lambda_, seconds)
+
+    def ranked(self, query: np.ndarray, k: int) -> np.ndarray:
+        """The k rows nearest to any of the query vectors (d,) or (m,d), best first."""
+        scores, ids = self.index.search(self._query(query), min(k, self.index.rows))
+        return _ranked(scores, ids, k)
 
     def choose_batch(
         self, queries: Sequence[np.ndarray], n: int, k: int | None = defaults.K, keys: Sequence[int] | None = None,
@@ -260,12 +269,15 @@ def _check_counts(n: int, k: int | None) -> None:
 
 def _best(scores: np.ndarray, ids: np.ndarray, k: int) -> np.ndarray:
     """The k best rows, ascending, of scores (m,k) with ids (m,k): a row counts by its best score; id -1 is ignored."""
-    if len(ids) == 1:
-        return np.sort(ids[0][ids[0] >= 0])
+    return np.sort(ids[0][ids[0] >= 0] if len(ids) == 1 else _ranked(scores, ids, k))
+
+
+def _ranked(scores: np.ndarray, ids: np.ndarray, k: int) -> np.ndarray:
+    """As `_best`, best first."""
     flat_scores, flat_ids = scores[ids >= 0], ids[ids >= 0]
     order = np.lexsort((flat_ids, -flat_scores))
     _, first = np.unique(flat_ids[order], return_index=True)
-    return np.sort(flat_ids[order][np.sort(first)][:k])
+    return flat_ids[order][np.sort(first)][:k]
 
 
 def _described(

@@ -2,7 +2,7 @@
 
 Index folder: manifest.json, shard-00000/{documents.arrow, vectors.npy, index.faiss}, trained.faiss,
               segment-00000.faiss, problems-00.jsonl, provenance.json
-Run folder:   results.jsonl, selections.jsonl, config.yaml, provenance.json
+Run folder:   results.jsonl, selections.jsonl, config.yaml, provenance.json; rewrites.jsonl if prompts are dialogs
 Adapt folder: arrivals.jsonl, validation.jsonl, config.yaml, provenance.json, checkpoint/, the adapter in PEFT's form
 
 JSON-lines files are append-only (json_lines.py); other files are written under a temporary name and renamed (files.py).
@@ -36,6 +36,7 @@ TRAINED = "trained.faiss"
 
 RESULTS = "results.jsonl"
 SELECTIONS = "selections.jsonl"
+REWRITES = "rewrites.jsonl"
 ARRIVALS = "arrivals.jsonl"
 VALIDATION = "validation.jsonl"
 CHECKPOINT = "checkpoint"

@@ -6,11 +6,9 @@ import math
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ttft.errors import CorpusError
-from ttft.q2d.intervals import estimate
 from ttft.q2d.retrieval import (
     first_of_each,
     ndcg,
@@ -76,39 +74,12 @@ def test_sets_of_queries() -> None:
     assert found.scores["recall"] == {"1": 1.0, "2": 0.0, "3": 0.0}
     other = retrieve("others", {"1": ["two"], "2": ["two"], "3": ["x"]}, judged, _search, depth=4)
     same = {"1": "c", "2": "c", "3": "d"}
-    assert found.above(other, "recall", same).mean == pytest.approx(1 / 3 - 1 / 3)
-    assert found.estimate("mrr", same, ["1"]).mean == 1
+    assert found.above(other, "recall", same).value == pytest.approx(1 / 3 - 1 / 3)
+    assert found.estimate("mrr", same, ["1"]).value == 1
     with pytest.raises(CorpusError, match="'2'"):
         retrieve("some", {"1": ["one"]}, judged, _search)
     with pytest.raises(ValueError, match="fuse"):
         retrieve("some", queries, judged, _search)
-
-
-def test_intervals_are_by_conversation() -> None:
-    values, groups = [1.0] * 50 + [0.0] * 50, ["a"] * 50 + ["b"] * 50
-    wide, narrow = estimate(values, groups), estimate(values, [str(i) for i in range(100)])
-    assert (wide.mean, wide.low, wide.high) == (0.5, 0.0, 1.0)
-    assert 0.35 < narrow.low < 0.45 < 0.55 < narrow.high < 0.65
-    assert narrow == estimate(values, [str(i) for i in range(100)])
-    assert estimate([0.3], ["a"]).to_json() == {"mean": 0.3, "low": None, "high": None}
-    assert math.isnan(estimate([], []).mean)
-    ten = estimate([0.25] * 10, [str(i) for i in range(10)])
-    assert np.allclose([ten.low, ten.high], 0.25)
-
-
-def test_the_interval_is_that_of_a_plain_loop() -> None:
-    draw = random.Random(1)
-    values = [draw.random() for _ in range(60)]
-    groups = [str(draw.randrange(12)) for _ in values]
-    names = sorted(set(groups))
-    rng = np.random.default_rng(0)
-    means = []
-    for row in rng.integers(0, len(names), size=(500, len(names))):
-        drawn = [v for c in row for v, g in zip(values, groups, strict=True) if g == names[c]]
-        means.append(np.mean(drawn))
-    low, high = np.quantile(means, [0.025, 0.975])
-    found = estimate(values, groups, resamples=500)
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_judgements_of_both_forms(tmp_path: Path) -> None:

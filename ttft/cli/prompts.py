@@ -25,6 +25,8 @@ from ttft.cli.options import (
     PromptText,
     Rank,
     RayAddress,
+    Rewrite,
+    Rewrites,
     Seed,
     Sets,
     StartFrom,
@@ -55,6 +57,8 @@ def select(
     stop: Stop = None,
     alpha: Alpha = None,
     policy: Policy = None,
+    rewrite: Rewrite = None,
+    rewrites: Rewrites = None,
     texts: Annotated[bool | None, option(SelectConfig, "texts", "--texts/--no-texts")] = None,
     explain: Annotated[bool | None, option(SelectConfig, "explain", "--explain/--no-explain")] = None,
     device: Device = None,
@@ -73,6 +77,8 @@ def select(
         ttft select runs/index --prompt 'def quicksort(items):' --explain
 
         ttft select runs/index --prompts prompts.jsonl --strategy nearest | jq .ids
+
+        ttft select runs/index --prompts dialogs.jsonl --rewrite runs/q2d/model --rewrites 3 | jq .queries
     """
     given = configure(SelectConfig, locals())
     from ttft.commands.select import run
@@ -96,6 +102,8 @@ def finetune_eval(
     stop: Stop = None,
     alpha: Alpha = None,
     policy: Policy = None,
+    rewrite: Rewrite = None,
+    rewrites: Rewrites = None,
     job: Annotated[str | None, option(FinetuneEvalConfig, "job")] = None,
     budget_steps: Annotated[int | None, option(FinetuneEvalConfig, "budget_steps")] = None,
     method: Method = None,
@@ -152,6 +160,8 @@ def generate(
     stop: Stop = None,
     alpha: Alpha = None,
     policy: Policy = None,
+    rewrite: Rewrite = None,
+    rewrites: Rewrites = None,
     method: Method = None,
     start_from: StartFrom = None,
     rank: Rank = None,

@@ -33,7 +33,8 @@ class Side:
 def sides(selector: Selector, prompt: Prompt, chosen: ChosenTexts) -> tuple[Side, Side]:
     """The given selection, and equally many nearest neighbours with the same lambda."""
     lambda_ = chosen.selection.parameters["lambda_"]
-    nearest = selector.nearest(prompt.id, prompt.text, len(chosen.ids), lambda_)
+    query = prompt.text if chosen.rewrite is None else tuple(chosen.rewrite.queries)
+    nearest = selector.nearest(prompt.id, query, len(chosen.ids), lambda_)
     return _side(selector, chosen.selection), _side(selector, nearest)
 
 

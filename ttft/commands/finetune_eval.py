@@ -15,7 +15,7 @@ from ttft.errors import CorpusError
 from ttft.jobs import Job
 from ttft.progress import counted
 from ttft.records import Prompt
-from ttft.run_dir import CONFIG, PROVENANCE, RESULTS, SELECTIONS, sha256_file
+from ttft.run_dir import CONFIG, PROVENANCE, RESULTS, REWRITES, SELECTIONS, sha256_file
 
 if TYPE_CHECKING:
     from ttft.tuner.run import Evaluates, RunAccount
@@ -31,19 +31,24 @@ def run(config: FinetuneEvalConfig, *, dry_run: bool = False) -> None:
     if dry_run:
         adapters = config.adapters()
         each = [adapters / "PROMPT_ID"] if adapters is not None else []
-        show_plan(config, [*(folder / name for name in (RESULTS, SELECTIONS, CONFIG, PROVENANCE)), *each])
+        files = [RESULTS, SELECTIONS, CONFIG, PROVENANCE, *([REWRITES] if config.rewrite else [])]
+        show_plan(config, [*(folder / name for name in files), *each])
         return
     from ttft.vector_index.manifest import read_manifest
 
     manifest = read_manifest(Path(config.index))
     everyone = load_prompts(config)
     prompts = _own(everyone, config.job)
+    from ttft.tuner.dialogs import Queries, loader
     from ttft.tuner.run import RunPlan, evaluate_into
 
+    check_dialogs(config, everyone)
+    queries = Queries(loader(config.rewrite, config.device, config.dtype), config.rewrites, note)
     training = config.training()
     plan = RunPlan(
         folder, prompts, lambda facts: identity(config, facts), n=config.n, trains=training.method != "in-context",
         seed=config.seed, everyone=everyone, budget_steps=config.budget_steps, adapters=config.adapters(),
+        queries=queries,
     )  # fmt: skip
 
     @contextmanager
@@ -82,7 +87,22 @@ def identity(config: FinetuneEvalConfig, facts: dict[str, Any]) -> dict[str, Any
         del resolved[place]
     if config.policy is not None:
         resolved["policy"] = sha256_file(Path(config.policy))
+    if config.rewrite is None:  # as in the runs of before there were dialogs
+        del resolved["rewrite"], resolved["rewrites"]
+    elif (folder := Path(config.rewrite)).is_dir():
+        files = sorted(path for path in folder.iterdir() if path.name == "q2d.json" or path.suffix == ".safetensors")
+        resolved["rewrite"] = " ".join(sha256_file(path) for path in files)
     return resolved
+
+
+def check_dialogs(config: FinetuneEvalConfig, prompts: list[Prompt]) -> None:
+    """Raises CorpusError for dialogs with --score suffix."""
+    first = next((prompt for prompt in prompts if prompt.turns), None)
+    if first is not None and config.score == "suffix":
+        raise CorpusError(
+            f"prompt {first.id} is a dialog, whose query is made from its end, so no suffix of it is unknown",
+            "use --score whole",
+        )
 
 
 def _own(prompts: list[Prompt], job: str | None) -> list[Prompt]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SELECTION = (
     "index", "embedder", "strategy", "n", "lambda_", "alpha", "policy", "relevance", "query", "nprobe", "ef_search",
+    "rewrites",
     "device", "dtype", "seed", "trust_remote_code",
 )  # fmt: skip
 LONG = 100_000  # characters of a prompt that take minutes
@@ -44,11 +45,30 @@ def load_prompts(config: SelectionFields) -> list[Prompt]:
     problems = Problems()
     prompts = read_prompts(
         config.prompts or "-", text_field=config.text_field, subset_field=config.subset_field, subsets=config.subsets,
-        max_prompts=config.max_prompts, max_chars=config.max_prompt_chars, problems=problems,
+        max_prompts=config.max_prompts, max_chars=config.max_prompt_chars, problems=problems, dialog=read_a_dialog,
     )  # fmt: skip
     for line in problems.summary():
         note(line)
+    dialogs = sum(bool(prompt.turns) for prompt in prompts)
+    if config.rewrite is not None and not dialogs:
+        note("no prompt is a dialog, so there is nothing to --rewrite: a dialog's record has turns or messages")
+    if dialogs and config.max_prompt_chars is not None:
+        note("max_prompt_chars does not shorten dialogs")
     return _told(prompts)
+
+
+def read_a_dialog(record: dict, place: str) -> tuple[str, tuple[tuple[str, str], ...]] | None:
+    """The dialog in a record of prompts, as `read_prompts` takes it."""
+    from ttft.q2d.dialog_input import is_dialog, read_dialog
+    from ttft.tuner.dialogs import plain_text, spoken
+
+    if not is_dialog(record):
+        return None
+    dialog = read_dialog(record, place, lenient=True)
+    for remark in dialog.notes:
+        note(f"{place}: {remark}")
+    turns = spoken(dialog)
+    return plain_text(turns), turns
 
 
 def _told(prompts: list[Prompt]) -> list[Prompt]:
@@ -69,6 +89,7 @@ def tuner_options(config: SelectionFields) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names} | {
         "k": None if config.k == "all" else config.k,
         "stop": rule,
+        "rewriter": config.rewrite,
     }
 
 

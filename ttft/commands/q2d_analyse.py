@@ -23,8 +23,8 @@ def run(config: Q2dAnalyseConfig, *, dry_run: bool = False) -> None:
     from ttft.q2d.turing import key_file, read_guesses, score
 
     if dry_run:
-        sheet = [Path(config.sheet), key_file(Path(config.sheet))] if config.sheet else []
-        show_plan(config, [*([Path(config.out)] if config.out else []), *sheet])
+        files = [Path(config.sheet), key_file(Path(config.sheet))] if config.sheet else []
+        show_plan(config, [*([Path(config.out)] if config.out else []), *files])
         return
     from ttft import run_dir
 

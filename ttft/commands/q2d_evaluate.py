@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import time
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ttft.q2d.records import Example
     from ttft.q2d.results import Row
     from ttft.q2d.retrieval import Judgements
-    from ttft.q2d.text_scores import Similarity
+    from ttft.q2d.similarity import Embed
 
 FILES = ("predictions.jsonl", "results.json", "results.csv")
 BASELINES = ("last-turn", "user-turns", "history")
@@ -119,32 +120,27 @@ def _queries(made: dict[str, dict[str, Prediction]], examples: Sequence[Example]
 
 
 def _text(config: Q2dEvaluateConfig, found: Found, examples: Sequence[Example]) -> list[Row]:
-    from ttft.q2d.text_scores import score_texts, scored, text_rows
+    from ttft.q2d.metrics import score
+    from ttft.q2d.text_scores import scored, text_rows
 
     some = scored(examples)
     if not some:
         return []
-    similarity = _similarity(config) if config.similarity != "none" else None
-    first = {name: {i: (queries or ("",))[0] for i, queries in by_id.items()} for name, by_id in found.items()}
-    scores = [score_texts(name, queries, some, similarity) for name, queries in first.items()]
+    embed = _embed(config) if config.similarity != "none" else None
+    targets = [example.target for example in some]
+    scores = {
+        name: score(targets, [(queries[example.id] or ("",))[0] for example in some], embed)
+        for name, queries in found.items()
+    }  # fmt: skip
     return text_rows(scores, some, baseline=BASELINES[0], reference=config.reference)
 
 
-def _similarity(config: Q2dEvaluateConfig) -> Similarity:
-    """The cosine of the embeddings of both texts."""
+def _embed(config: Q2dEvaluateConfig) -> Embed:
     from ttft.embedding import load_embedder
     from ttft.runtime import pick_device, pick_dtype
 
     device = pick_device(config.device)
-    embedder = load_embedder(config.similarity, device=device, dtype=pick_dtype(config.dtype, device))
-
-    def similarity(pairs: Sequence[tuple[str, str]]) -> list[float]:
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        place = {text: row for row, text in enumerate(texts)}
-        vectors = embedder.encode(texts)
-        return [float(vectors[place[one]] @ vectors[place[other]]) for one, other in pairs]
-
-    return similarity
+    return load_embedder(config.similarity, device=device, dtype=pick_dtype(config.dtype, device)).encode
 
 
 def _retrieval(
@@ -193,7 +189,7 @@ def _print(rows: Sequence[Row]) -> None:
     from ttft.q2d.results import table, with_interval
 
     def text(row: Row) -> str:
-        return "-" if row.value.mean != row.value.mean else f"{100 * row.value.mean:.1f}"
+        return "-" if math.isnan(row.value.value) else f"{100 * row.value.value:.1f}"
 
     for name in ("text", "retrieval"):
         here = [row for row in rows if row.table == name]

@@ -12,14 +12,14 @@ from ttft.commands.prompts import load_prompts, make_tuner
 from ttft.commands.texts import first_line
 from ttft.config.select import SelectConfig
 from ttft.progress import counted
-from ttft.records import Prompt
+from ttft.records import Prompt, QueryRecord
 
 if TYPE_CHECKING:
     from ttft.tuner.results import ChosenTexts
 
 REASONS = {
     "n": "all n selected", "pool": "the pool is used up", "uncertainty": "stopped by the adaptive rule",
-    "gain": "stopped by the policy: further steps would gain too little",
+    "gain": "stopped by the policy: further steps would gain too little", "no search": "no search is needed",
 }  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def run(config: SelectConfig, *, dry_run: bool = False) -> None:
     read_manifest(Path(config.index))  # fails on a wrong folder before anything is loaded
     prompts = load_prompts(config)
     tuner = make_tuner(config)
-    for prompt in prompts:
+    for prompt in tuner.queries.of(prompts):
         chosen = tuner.select(prompt)
         if config.explain:
             from ttft.commands import explain
@@ -49,11 +49,18 @@ def run(config: SelectConfig, *, dry_run: bool = False) -> None:
             say(json.dumps(chosen.to_json(texts=config.texts), ensure_ascii=False))
 
 
+def _title(prompt: Prompt, rewrite: QueryRecord | None) -> str:
+    if rewrite is None:
+        return first_line(prompt.text)
+    queries = " | ".join(map(first_line, rewrite.queries)) or "(no search)"
+    return f"{first_line(prompt.turns[-1][1])} -> {queries} ({rewrite.how})"
+
+
 def _print_table(prompt: Prompt, chosen: ChosenTexts) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=plain(f"{prompt.id}: {first_line(prompt.text)}"), title_justify="left", expand=True)
+    table = Table(title=plain(f"{prompt.id}: {_title(prompt, chosen.rewrite)}"), title_justify="left", expand=True)
     for name in ("rank", "score", "sigma"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("subset", no_wrap=True, max_width=20)

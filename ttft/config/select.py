@@ -48,6 +48,12 @@ class SelectionFields(CorpusFields, EffortFields):
     query: defaults.Query = defaults.QUERY
     """How a long prompt is embedded: windows embeds all of its pieces (SIFT sums over them), first only the first
     piece, as the papers do."""
+    rewrite: str | None = None
+    """What writes the search query of prompts that are dialogs (records with turns or messages): a folder made by
+    `ttft q2d train`, a causal language model, or last-turn, user-turns or history. Default: the last turn."""
+    rewrites: int = Field(1, ge=1, le=64)
+    """With --rewrite: number of queries per dialog. Those after the first also search for candidates (reciprocal rank
+    fusion); texts are selected for the first."""
     device: str = "auto"
     """Device to run on: auto, cpu, cuda, cuda:0 or mps."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -82,6 +88,12 @@ class SelectionFields(CorpusFields, EffortFields):
             )
         if (self.stop == "never" and (self.alpha or self.policy)) or (self.stop == "uncertainty" and self.policy):
             raise ValueError(f"stop {self.stop} contradicts {'policy' if self.policy else 'alpha'}; leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _queries_are_rewritten(self) -> Self:
+        if self.rewrites > 1 and self.rewrite is None:
+            raise ValueError("rewrites is the number of queries that --rewrite MODEL makes; give a model")
         return self
 
     @model_validator(mode="after")

@@ -36,6 +36,9 @@ from ttft.errors import CorpusError
 from ttft.records import Prompt
 
 LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst")
+Turns = tuple[tuple[str, str], ...]
+DialogReader = Callable[[dict, str], tuple[str, Turns] | None]
+"""The dialog in a record at a place, as one text and as turns; None if it holds none. Raises CorpusError."""
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -113,8 +116,9 @@ def _chosen(
 
 
 def _made(
-    records: Iterable[tuple[str, dict]], text_field: str, subset_field: str, problems: Problems
-) -> Iterator[Text]:
+    records: Iterable[tuple[str, dict]], text_field: str, subset_field: str, problems: Problems,
+    dialog: DialogReader | None = None,
+) -> Iterator[Text]:  # fmt: skip
     for place, record in records:
         text, subset, own = (
             _field(record, text_field),
@@ -123,7 +127,9 @@ def _made(
         )
         subset = str(subset) if isinstance(subset, str | int | float) else ""
         own = str(own) if isinstance(own, str | int) and not isinstance(own, bool) and own != "" else None
-        if text is KeyError:
+        if text is KeyError and dialog is not None and (found := dialog(record, place)) is not None:
+            yield Text(found[0], subset, place, own, found[1])
+        elif text is KeyError:
             problems.add("missing field", place, f"no {text_field!r}; fields there: {', '.join(map(repr, record))}")
         elif not isinstance(text, str):
             problems.add("text is not a string", place, f"{text_field!r} is {type(text).__name__}")
@@ -165,15 +171,16 @@ def read_prompts(
     source: str, *, text_field: str = defaults.TEXT_FIELD, subset_field: str = defaults.SUBSET_FIELD,
     subsets: Sequence[str] | None = None, max_prompts: int | None = None, max_chars: int | None = None,
     glob: str = defaults.GLOB, name: str | None = None, split: str = defaults.SPLIT, problems: Problems,
-    stdin: BinaryIO | None = None,
+    stdin: BinaryIO | None = None, dialog: DialogReader | None = None,
 ) -> list[Prompt]:  # fmt: skip
     """The prompts of a source, read like read_texts. "-" is standard input: JSON lines, or else one prompt.
 
     The id of a prompt is its record's "id", else its position ("val.jsonl:17", "stdin:3"; "stdin" for one prompt).
-    With max_chars a prompt is the first piece of cut(text, max_chars).
+    With max_chars a prompt is the first piece of cut(text, max_chars); a dialog stays whole.
+    dialog  reads records that have no text
     Raises CorpusError if the source cannot be read, no prompt is left, the prompt is empty, or an id is not unique.
     """
-    make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems)
+    make = partial(_made, text_field=text_field, subset_field=subset_field, problems=problems, dialog=dialog)
     handle = (stdin or sys.stdin.buffer) if source == "-" else None
     found = _found(source, make, glob, (name, split, True), defaults.MAX_LINE_BYTES, problems, handle)
     shown = "standard input" if source == "-" else source
@@ -184,11 +191,11 @@ def read_prompts(
         if key in places:
             raise CorpusError(f"two prompts have the id {key!r}: {places[key]} and {text.source}", "ids must be unique")
         places[key] = text.source
-        start = text.text if max_chars is None else cut(text.text, max_chars)[0]
+        start = text.text if max_chars is None or text.turns else cut(text.text, max_chars)[0]
         if start.isspace():
             problems.add("empty text", text.source, f"its first {max_chars} characters are white space")
         else:
-            prompts.append(Prompt(key, start, text.subset))
+            prompts.append(Prompt(key, start, text.subset, text.turns))
     if not prompts:
         raise CorpusError(f"the prompt is empty: {shown}", "; ".join(problems.summary()))
     return prompts

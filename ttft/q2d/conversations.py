@@ -123,7 +123,7 @@ def without_overlap(train: Sequence[Example], test: Sequence[Example]) -> list[E
     turn and target are; those with a target of at most SHORT_REWRITE words stay, since people agree in them.
     """
     known = {_key(one) for one in test}
-    return [one for one in train if len(one.target.split()) <= SHORT_REWRITE or _key(one) not in known]
+    return [one for one in train if len(norm(one.target).split()) <= SHORT_REWRITE or _key(one) not in known]
 
 
 def _key(one: Example) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """A language model behind an OpenAI-compatible endpoint (vLLM, llama.cpp, Ollama, hosted services).
 
-The API key comes from an environment variable and goes nowhere but into the request's header. Requests run concurrently.
+The API key comes from an environment variable and goes nowhere but into the header of requests. These run concurrently.
 Too many requests (429), server errors, timeouts and damaged answers are tried again, after the time that the server
 asks for (Retry-After) or with a delay that doubles.
 """
@@ -56,7 +56,7 @@ def api_key(url: str, variable: str = API_KEY_ENV) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", variable):
         raise ConfigError(
             "--api-key-env takes the name of an environment variable, and what was given is none",
-            "export the key under some name, then for example --api-key-env MY_KEY; never write a key on a command line",
+            "export the key under some name, then --api-key-env MY_KEY; never write a key on a command line",
         )
     key = os.environ.get(variable, "").strip()
     if not key and urlsplit(url).hostname in LOCAL_HOSTS:

@@ -68,7 +68,7 @@ def fault(query: str, turns: Sequence[Turn]) -> str:
 def loops(query: str) -> bool:
     """Whether a part of at least three characters stands there four times in a row, or few words make up most of it."""
     lower = query.lower()
-    if any(char.isalpha() for found in LOOP.finditer(lower) for char in found[1]):
+    if any(char.isalpha() for found in LOOP.finditer(lower + " ") for char in found[1]):
         return True
     words = lower.split()
     return len(words) >= 12 and len(set(words)) < len(words) / 2

@@ -111,6 +111,10 @@ class Cached:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
+    def known(self, request: Request) -> Completion | None:
+        """The answer in the cache."""
+        return self._known.get(request_key(self.name, self.sampling, request))
+
     def complete(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
         """As Llm.complete. A group of `batch` requests is asked for as a whole unless all of its answers are known."""
         keys = [request_key(self.name, self.sampling, request) for request in requests]

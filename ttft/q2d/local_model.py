@@ -1,4 +1,4 @@
-"""A causal language model on this machine as an Llm: batches with padding on the left, the shared prefix computed once."""
+"""A causal language model on this machine as an Llm: batches padded on the left, the shared prefix computed once."""
 
 from __future__ import annotations
 

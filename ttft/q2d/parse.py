@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from ttft.q2d.records import Role, Turn
@@ -69,7 +70,7 @@ def _fault(turns: list[Turn]) -> str:
         return "no_turns"
     if turns[0].role != "user":
         return "starts_with_assistant"
-    if any(one.role == other.role for one, other in zip(turns, turns[1:], strict=False)):
+    if any(one.role == other.role for one, other in pairwise(turns)):
         return "two_in_a_row"
     return "" if all(turn.text.strip() for turn in turns) else "empty_turn"
 

@@ -122,4 +122,6 @@ def fields_of(value: Any) -> str:
     """What a value is, for messages: the names of its fields."""
     if isinstance(value, dict):
         return "a record with the fields " + shortened(", ".join(map(str, value)), 200) if value else "an empty record"
-    return {str: "a text", list: "a list"}.get(type(value), f"a {type(value).__name__}")
+    if isinstance(value, str):
+        return "a text"
+    return "a list" if isinstance(value, list) else f"a {type(value).__name__}"

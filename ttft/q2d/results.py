@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ttft.q2d.intervals import Estimate
+from ttft.q2d.metrics import Interval
 from ttft.q2d.retrieval import Retrieved
 from ttft.q2d.turing import safe_cell
 
-NOTHING = Estimate(math.nan, math.nan, math.nan)
+NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,16 @@ class Row:
     group: str
     metric: str
     n: int
-    value: Estimate
-    above: Estimate = NOTHING
+    value: Interval
+    above: Interval = NOTHING
 
     def flat(self) -> dict[str, Any]:
-        """Its fields by name, with the parts of the estimates as value, low, high, above, above_low and above_high."""
+        """Its fields by name, with the parts of the intervals as value, low, high, above, above_low and above_high."""
         value, above = self.value.to_json(), self.above.to_json()
         rest = {key: part for key, part in asdict(self).items() if key not in ("value", "above")}
         return rest | {
-            "value": value["mean"], "low": value["low"], "high": value["high"],
-            "above": above["mean"], "above_low": above["low"], "above_high": above["high"],
+            "value": value["value"], "low": value["low"], "high": value["high"],
+            "above": above["value"], "above_low": above["low"], "above_high": above["high"],
         }  # fmt: skip
 
 
@@ -85,10 +85,10 @@ def table(rows: Sequence[Row], group: str, show: Callable[[Row], str]) -> tuple[
     return ["", *metrics], lines
 
 
-def with_interval(estimate: Estimate, digits: int = 3) -> str:
+def with_interval(interval: Interval, digits: int = 3) -> str:
     """ "0.412 [0.350, 0.471]", the interval only where there is one."""
-    if not math.isfinite(estimate.mean):
+    if not math.isfinite(interval.value):
         return "-"
-    if not math.isfinite(estimate.low):
-        return f"{estimate.mean:.{digits}f}"
-    return f"{estimate.mean:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+    if not math.isfinite(interval.low):
+        return f"{interval.value:.{digits}f}"
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"

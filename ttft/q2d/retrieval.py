@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ttft.errors import CorpusError
 from ttft.files import read_bytes, write_whole
-from ttft.q2d.intervals import Estimate, estimate
+from ttft.q2d.metrics import Interval, mean_interval
 
 Judgements = dict[str, dict[str, int]]
 """query id -> passage id -> gain."""
@@ -94,18 +96,18 @@ class Retrieved:
     rankings: dict[str, list[str]]
     scores: dict[str, dict[str, float]]
 
-    def estimate(self, metric: str, conversations: Mapping[str, str], among: Iterable[str] | None = None) -> Estimate:
+    def estimate(self, metric: str, conversations: Mapping[str, str], among: Iterable[str] | None = None) -> Interval:
         """The mean of a metric over the queries `among` (default: all), with its interval by conversation."""
         ids = list(self.scores[metric] if among is None else among)
-        return estimate([self.scores[metric][i] for i in ids], [conversations[i] for i in ids])
+        return mean_interval(np.array([self.scores[metric][i] for i in ids]), [conversations[i] for i in ids])
 
     def above(
         self, other: Retrieved, metric: str, conversations: Mapping[str, str], among: Iterable[str] | None = None
-    ) -> Estimate:
+    ) -> Interval:
         """The mean over the same queries of this metric minus that of another set of queries: a paired difference."""
         ids = list(self.scores[metric] if among is None else among)
         differences = [self.scores[metric][i] - other.scores[metric][i] for i in ids]
-        return estimate(differences, [conversations[i] for i in ids])
+        return mean_interval(np.array(differences), [conversations[i] for i in ids])
 
 
 def retrieve(

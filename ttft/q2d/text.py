@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from ttft.errors import MissingArtifact, install_hint
 from ttft.q2d.records import Turn
 
 LABELS = {"user": "User", "assistant": "Assistant"}
@@ -40,8 +41,10 @@ def dialog_text(turns: Sequence[Turn]) -> str:
 
 @cache
 def _scorer() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
-
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError:
+        raise MissingArtifact("ROUGE needs the package rouge-score", install_hint("q2d")) from None
     return RougeScorer(["rouge1"], use_stemmer=True)
 
 

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from ttft import run_dir, state
 from ttft.errors import TtftError
-from ttft.records import Result, Selection, TrainingStep, Validation
+from ttft.records import QueryRecord, Result, Selection, TrainingStep, Validation
 from ttft.reporting.runs import not_a_run
 
-Record = TypeVar("Record", Result, Selection, TrainingStep, Validation)
+Record = TypeVar("Record", Result, Selection, QueryRecord, TrainingStep, Validation)
 
 
 def is_run(folder: Path) -> bool:
@@ -49,6 +49,8 @@ def _result_logs(folder: Path) -> Iterator[str]:
     results = _records(folder / run_dir.RESULTS, Result, _prompt, problems)
     found = len(problems)
     selections = _records(folder / run_dir.SELECTIONS, Selection, _prompt, problems)
+    if os.path.lexists(folder / run_dir.REWRITES):
+        _records(folder / run_dir.REWRITES, QueryRecord, _prompt, problems)
     yield from problems
     yield from run_dir.contradictions(folder, results.values(), selections.values())
     if len(problems) == found:
@@ -56,7 +58,7 @@ def _result_logs(folder: Path) -> Iterator[str]:
             yield f"{folder / run_dir.SELECTIONS} has no selection for {prompt_id!r}, which is in {run_dir.RESULTS}"
 
 
-def _prompt(record: Result | Selection) -> str:
+def _prompt(record: Result | Selection | QueryRecord) -> str:
     return record.prompt_id
 
 

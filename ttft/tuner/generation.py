@@ -9,11 +9,12 @@ import torch
 
 from ttft import defaults
 from ttft.errors import ConfigError
-from ttft.evaluation import prefix_token, token_ids
+from ttft.evaluation import prefix_token
 from ttft.finetuning.engine import GoOn, Trace
 from ttft.progress import OnNote, counted, ignore
 from ttft.records import Prompt, Selection
 from ttft.runtime import Timer
+from ttft.tuner.dialogs import model_input
 from ttft.tuner.learners import Learner, Lesson
 from ttft.tuner.results import Answer
 from ttft.tuner.scoring import StepCount
@@ -50,14 +51,18 @@ class Answering:
             )
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """The tokens of a prompt as in scoring, after one prefix token. If they do not fit into the window, the last
+        """The tokens of a prompt as in scoring, after one prefix token, unless a chat template begins with it and no
+        texts go between the two. If they do not fit into the window, the last
         ones that do, with a note to the user."""
         tokenizer, window = self.learner.tokenizer, self.learner.window
         room = window - self.new
-        ids = [prefix_token(tokenizer), *token_ids(tokenizer, prompt.text)]
+        ids, _ = model_input(prompt, tokenizer)
+        count, prefix = len(ids), prefix_token(tokenizer)
+        if not (prompt.turns and self.learner.trains and ids[:1] == [prefix]):
+            ids = [prefix, *ids]
         if len(ids) > room:
             self.on_note(
-                f"prompt {prompt.id} has {len(ids) - 1} tokens, of which only the last {room} are used: the window is "
+                f"prompt {prompt.id} has {count} tokens, of which only the last {room} are used: the window is "
                 f"{window} tokens, and {self.new} are reserved for the answer"
             )
         return ids[-room:]
@@ -67,15 +72,17 @@ class Answering:
         go_on: GoOn | None = None,
     ) -> Generator[Answer]:  # fmt: skip
         """Answer each prompt (with its tokens, from `encode`) as soon as the model is tuned for it."""
-        going: dict[str, tuple[list[int], Selection, Lesson]] = {}
+        going: dict[str, tuple[Prompt, list[int], Selection, Lesson]] = {}
 
         def lessons() -> Iterator[Lesson]:
             for prompt, ids in prompts:
-                selection = self.selector.select(prompt.id, prompt.text)
+                selection = self.selector.select(prompt.id, prompt.query)
                 if counter is not None:
                     counter.chosen(selection)
+                if prompt.turns:
+                    self._tell_queries(prompt)
                 lesson = Lesson(prompt.id, self.selector.texts(selection), selection.cosines)
-                going[prompt.id] = ids, selection, lesson
+                going[prompt.id] = prompt, ids, selection, lesson
                 yield lesson
 
         step = counter.step if counter is not None else None
@@ -85,13 +92,21 @@ class Answering:
                 counter.end(trace.key, len(trace.losses))
             yield answer
 
-    def _answer(self, trace: Trace, ids: list[int], selection: Selection, lesson: Lesson) -> Answer:
+    def _tell_queries(self, prompt: Prompt) -> None:
+        queries = ", ".join(map(repr, prompt.query))
+        what = f"searched for {queries}" if queries else "no search is needed, so the base model answers"
+        self.on_note(f"{prompt.id}: {what}")
+
+    def _answer(
+        self, trace: Trace, prompt: Prompt, ids: list[int], selection: Selection, lesson: Lesson
+    ) -> Answer:  # fmt: skip
         seconds = selection.seconds | {"train": trace.seconds["train"]}
         if trace.failed:
             return Answer(
-                trace.key, None, selection.ids, len(trace.losses), seconds=_rounded(seconds), failed=trace.failed
-            )
-        if self.learner.trains:
+                trace.key, None, selection.ids, len(trace.losses), seconds=_rounded(seconds), failed=trace.failed,
+                rewrite=prompt.rewrite,
+            )  # fmt: skip
+        if self.learner.trains and prompt.query:
             texts = counted(len(trace.losses), "text")
             self.on_note(f"{trace.key}: fine-tuned on {texts} in {trace.seconds['train']:.1f} s")
         timer, made = Timer(self.learner.device), {}
@@ -103,7 +118,7 @@ class Answering:
                 made[name] = self._generate(model, fed, streamer)
         return Answer(
             trace.key, made["tuned"], selection.ids, len(trace.losses), base=made.get("base"),
-            seconds=_rounded(seconds | timer.seconds),
+            seconds=_rounded(seconds | timer.seconds), rewrite=prompt.rewrite,
         )  # fmt: skip
 
     def _generate(self, model: Any, ids: list[int], streamer: Any) -> str:

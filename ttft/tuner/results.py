@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ttft.records import Document, Selection
+from ttft.records import Document, QueryRecord, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +15,12 @@ class ChosenTexts:
     selection  ids, scores, cosines, sigma, why it stopped, seconds: see `records.Selection`; its fields are also
                attributes of this object
     documents  the texts themselves, with their source and subset
+    rewrite    the queries, if the prompt is a dialog
     """
 
     selection: Selection
     documents: tuple[Document, ...]
+    rewrite: QueryRecord | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -57,7 +59,15 @@ class ChosenTexts:
     def to_json(self, *, texts: bool = True) -> dict[str, Any]:
         """The record that `ttft select` prints."""
         record = self.selection.to_json() | {"sources": self.sources}
-        return record | ({"texts": self.texts} if texts else {})
+        return record | ({"texts": self.texts} if texts else {}) | shown(self.rewrite)
+
+
+def shown(rewrite: QueryRecord | None) -> dict[str, Any]:
+    """The queries of a dialog as a part of the record that a command prints, {} for any other prompt."""
+    if rewrite is None:
+        return {}
+    queries = {"query": rewrite.queries[0] if rewrite.queries else None, "queries": rewrite.queries}
+    return queries | {"search": rewrite.search, "how": rewrite.how, "note": rewrite.note}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,7 @@ class Answer:
     base     the base model's answer, if it was requested
     seconds  by stage: embed, search, select, train; tuned and base are the generation of the two answers
     failed   why there is no text, else ""
+    rewrite  the queries, if the prompt is a dialog
     """
 
     prompt_id: str
@@ -77,6 +88,7 @@ class Answer:
     base: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     failed: str = ""
+    rewrite: QueryRecord | None = None
 
     def __str__(self) -> str:
         return self.text or ""
@@ -88,4 +100,4 @@ class Answer:
             record["failed"] = self.failed
         if self.base is not None:
             record["base"] = self.base
-        return record | {"ids": self.ids, "seconds": self.seconds}
+        return record | {"ids": self.ids, "seconds": self.seconds} | shown(self.rewrite)

@@ -31,6 +31,7 @@ from ttft.run_dir import (
     record_provenance,
     sha256_text,
 )
+from ttft.tuner.dialogs import Queries, recorded_queries
 from ttft.tuner.scoring import StepCount, recorded_selection
 
 SHOWN = 5  # skipped prompts that a note names
@@ -62,6 +63,7 @@ class RunPlan:
     identity      makes the configuration of the folder (config.yaml) from the evaluator's facts
     budget_steps  total number of steps for `everyone`, instead of n per prompt
     adapters      the folder that the evaluator saves adapters to, if it does
+    queries       makes the queries of prompts that are dialogs, which are recorded in the folder
     """
 
     folder: Path
@@ -73,6 +75,7 @@ class RunPlan:
     everyone: Sequence[Prompt] = ()
     budget_steps: int | None = None
     adapters: Path | None = None
+    queries: Queries = field(default_factory=Queries)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def evaluate_into(
                 make_folder(plan.adapters)
                 claim_run(plan.adapters, identity)
                 _check_adapters(plan, known)
+            plan = _queried(plan, on_progress)
             todo = set(missing((p.id for p in plan.prompts), known))
             if todo:
                 if known:
@@ -131,6 +135,15 @@ def _usable(plan: RunPlan, evaluator: Evaluates, on_note: OnNote) -> RunPlan:
         on_note(f"{counted(len(own), 'prompt')} skipped, too short to be scored: {shown}")
     everyone = [prompt for prompt in plan.everyone if prompt.id not in reasons]
     return replace(plan, prompts=left, everyone=everyone)
+
+
+def _queried(plan: RunPlan, on_progress: OnProgress) -> RunPlan:
+    """The plan with the queries of its dialogs; those of other jobs are only needed to share a budget."""
+    if plan.budget_steps is None or not plan.everyone:
+        return replace(plan, prompts=recorded_queries(plan.folder, plan.prompts, plan.queries, on_progress))
+    everyone = recorded_queries(plan.folder, plan.everyone, plan.queries, on_progress)
+    own = {prompt.id for prompt in plan.prompts}
+    return replace(plan, prompts=[prompt for prompt in everyone if prompt.id in own], everyone=everyone)
 
 
 def _spread(plan: RunPlan, evaluator: Evaluates, on_progress: OnProgress, on_note: OnNote) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ttft import defaults, runtime
 from ttft.errors import CorpusError
-from ttft.evaluation import Encoded, Score, encode, score, split_prompt
+from ttft.evaluation import Encoded, Score, encode, prefix_token, score, split_prompt
 from ttft.finetuning.engine import GoOn, Trace
 from ttft.finetuning.export import adapter_folder, save_adapter
 from ttft.finetuning.lora import LoraLearner
@@ -21,9 +21,10 @@ from ttft.records import GuardRecord, Prompt, Result, Selection
 from ttft.run_dir import sha256_text
 from ttft.runtime import Timer
 from ttft.selection.budget import spread
+from ttft.tuner.dialogs import model_input
 from ttft.tuner.guard import Guard, Verdict
 from ttft.tuner.learners import GradientLearner, Learner, Lesson
-from ttft.tuner.selector import Selector
+from ttft.tuner.selector import Query, Selector
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,26 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Target:
-    """A prompt ready to be scored. query: text used for retrieval; prefix: known text before the scored one, "" with
+    """A prompt ready to be scored. query: what is used for retrieval; prefix: known text before the scored one, "" with
     score "whole"."""
 
     prompt: Prompt
-    query: str
+    query: Query
     prefix: str
     encoded: Encoded
 
 
 def target(prompt: Prompt, tokenizer: Any, scoring: Scoring) -> Target:
-    """Tokenise the scored text. Raises CorpusError if there is nothing to score or to search with."""
+    """Tokenise the scored text; of a dialog that is all of it, as the model reads it. Raises CorpusError if there is
+    nothing to score or to search with, and for a dialog with score "suffix"."""
+    if prompt.turns:
+        if scoring.score == "suffix":
+            raise CorpusError(
+                f"prompt {prompt.id} is a dialog, whose query is made from its end, so no suffix of it is unknown",
+                "use --score whole",
+            )
+        ids, text = model_input(prompt, tokenizer)
+        return Target(prompt, prompt.query, "", Encoded([prefix_token(tokenizer), *ids], 1, len(text.encode())))
     query, scored = scoring.parts(prompt.text)
     return target_of_parts(prompt, query if scoring.score == "suffix" else "", scored, query, tokenizer)
 
@@ -165,7 +175,8 @@ class Evaluator:
         """
         chosen = []
         for number, prompt in enumerate(prompts, 1):
-            chosen.append(self.selector.select(prompt.id, self.scoring.parts(prompt.text)[0]))
+            query = prompt.query if prompt.turns else self.scoring.parts(prompt.text)[0]
+            chosen.append(self.selector.select(prompt.id, query))
             on_progress(Progress("selecting", number, len(prompts), "prompts"))
         policy = self.selector.policy
         gains = [policy.gains(np.array(s.sigma)) if policy else np.array(s.scores) for s in chosen]

@@ -6,19 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
+
 from ttft import defaults
 from ttft.corpus.pieces import Text, pieces
 from ttft.defaults import Lambda
 from ttft.embedding import Embedder, canonical_name, load_embedder
 from ttft.errors import ConfigError, MissingArtifact, TtftError
+from ttft.q2d.fusion import reciprocal_rank_fusion
 from ttft.records import Document, Selection, StoppedBecause
 from ttft.retriever import Retriever
 from ttft.run_dir import sealed, sha256_text
-from ttft.runtime import Timer, one_blas_thread
+from ttft.runtime import Timer, one_blas_thread, quiet_loading
 from ttft.selection.policy import AGAIN, CalibratedRule, GainPolicy
 from ttft.selection.redundancy import pool_redundancy
 from ttft.state import read_json
 from ttft.vector_index.shards import VectorIndex
+
+Query = str | tuple[str, ...]
+"""A text to search with, or the queries of a dialog, best first."""
 
 
 def read_policy(path: str | Path) -> GainPolicy:
@@ -62,6 +68,16 @@ def encoder_of(
             "install that version of the encoder, or build the index again",
         )
     return embedder
+
+
+def given_or_loaded(
+    index: VectorIndex, embedder: Embedder | str | None, device: str, dtype: Any, trust_remote_code: bool
+) -> Embedder:
+    """The encoder of an index: the given one, or loaded. Raises ConfigError if it is not the one it was built with."""
+    if isinstance(embedder, Embedder):
+        return matching(index, embedder)
+    with quiet_loading():
+        return encoder_of(index, asked=embedder, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
 
 
 def matching(index: VectorIndex, embedder: Embedder) -> Embedder:
@@ -117,11 +133,16 @@ class Selector:
                 )
         return wanted
 
-    def select(self, prompt_id: str, query: str) -> Selection:
-        """Select texts for one prompt by its query text (the whole prompt or its prefix)."""
+    def select(self, prompt_id: str, query: Query) -> Selection:
+        """Select texts for one prompt by its query: a text (the whole prompt or its prefix) or the queries of a dialog.
+
+        Of several queries, each searches, and the pool is the first k rows of the fusion of their rankings by
+        reciprocal ranks; the texts are then selected for the first query. With the whole index as the pool, and for
+        the uniform baseline, only the first query counts. Without any query nothing is selected.
+        """
         return self._select(prompt_id, query, self.retriever, self.strategy, self.n)
 
-    def nearest(self, prompt_id: str, query: str, n: int, lambda_: float) -> Selection:
+    def nearest(self, prompt_id: str, query: Query, n: int, lambda_: float) -> Selection:
         """The nearest neighbours of the same prompt; lambda_ only affects the reported sigma."""
         retriever = Retriever(self.index, lambda_, strategy="nearest", seed=self.seed)
         return self._select(prompt_id, query, retriever, "nearest", n)
@@ -133,18 +154,26 @@ class Selector:
     def texts(self, selection: Selection) -> list[str]:
         return [document.text for document in self.documents(selection)]
 
-    def _select(self, prompt_id: str, query: str, retriever: Retriever, strategy: str, n: int) -> Selection:
+    def _select(self, prompt_id: str, query: Query, retriever: Retriever, strategy: str, n: int) -> Selection:
+        queries = (query,) if isinstance(query, str) else query
+        rewritten = {} if isinstance(query, str) else {"queries": list(query)}
+        if not queries:
+            return self._nothing(prompt_id, strategy, rewritten)
         timer = Timer(self.embedder.device)
         with timer("embed"):
-            parts = self._query_pieces(query)
-            vectors = self.embedder.encode(parts, names=[f"prompt {prompt_id}"] * len(parts))
+            vectors, *others = (self._vectors(prompt_id, one) for one in queries)
         with one_blas_thread():
-            choice = retriever.choose(vectors, n=n, k=self.k, key=int(sha256_text(query)[:8], 16))
+            fused = None
+            if others and self.k is not None and strategy != "uniform":
+                with timer("fuse"):
+                    fused = self._fused([vectors, *others], self.k)
+            key = int(sha256_text(queries[0])[:8], 16)
+            choice = retriever.choose(vectors, n=n, k=self.k, key=key, pool=fused)
             pool = {} if choice.pool is None else pool_redundancy(self.index.vectors(choice.pool))
         return Selection(
             prompt_id=prompt_id,
             strategy=strategy,
-            parameters=self.parameters(choice.lambda_),
+            parameters=self.parameters(choice.lambda_) | rewritten,
             ids=choice.ids.tolist(),
             scores=[round(float(s), 8) for s in choice.scores],
             cosines=[round(float(c), 6) for c in choice.cosines],
@@ -153,6 +182,21 @@ class Selector:
             seconds={k: round(v, 6) for k, v in (timer.seconds | choice.seconds).items()},
             pool=pool,
         )
+
+    def _nothing(self, prompt_id: str, strategy: str, rewritten: dict) -> Selection:
+        """The selection for a dialog that needs no search."""
+        lambda_ = self.lambda_ if self.lambda_ != "auto" else defaults.lambda_for(self.index.manifest.embedder.name)
+        parameters = self.parameters(lambda_) | rewritten
+        return Selection(prompt_id, strategy, parameters, [], [], [], [1.0], "no search", {})
+
+    def _vectors(self, prompt_id: str, query: str) -> np.ndarray:
+        parts = self._query_pieces(query)
+        return self.embedder.encode(parts, names=[f"prompt {prompt_id}"] * len(parts))
+
+    def _fused(self, queries: Sequence[np.ndarray], k: int) -> np.ndarray:
+        """The rows of the pool for several queries, each (m,d), ascending."""
+        rankings = [self.retriever.ranked(vectors, k).tolist() for vectors in queries]
+        return np.sort([row for row, _ in reciprocal_rank_fusion(rankings)[:k]])
 
     def parameters(self, lambda_: float) -> dict:
         """The parameters of the selection; lambda_ is the value used for this prompt."""

@@ -21,16 +21,18 @@ from ttft.embedding import Embedder
 from ttft.errors import ConfigError, TtftError
 from ttft.finetuning.engine import GoOn
 from ttft.progress import OnNote, OnProgress, ignore
+from ttft.q2d.rewrites import Rewrites
 from ttft.records import Prompt, Result
 from ttft.selection.policy import GainPolicy
+from ttft.tuner.dialogs import Queries, loader
 from ttft.tuner.generation import Answering, Stream
 from ttft.tuner.guard import Guard
 from ttft.tuner.learners import Learner, Lesson
 from ttft.tuner.loading import checked_model, load_learner
-from ttft.tuner.prompts import PromptLike, as_prompt, targets, unique
+from ttft.tuner.prompts import PromptLike, as_prompt, asked, targets
 from ttft.tuner.results import Answer, ChosenTexts
 from ttft.tuner.scoring import Evaluator, Scoring, StepCount, Target
-from ttft.tuner.selector import Selector, encoder_of, matching
+from ttft.tuner.selector import Selector, given_or_loaded
 from ttft.vector_index.shards import VectorIndex, open_vector_index
 
 
@@ -49,6 +51,8 @@ class Tuner:
                 lora_alpha, rslora, vocabulary, lr, warm_down, reuse, slots (prompts trained at the same time; default:
                 what fits into memory), start_from (a LoRA adapter in PEFT's format to start every prompt from),
                 max_length (tokens per row)
+    Dialogs     rewriter (what writes the query of a prompt that is a dialog: a folder of `ttft q2d train`, or an object
+                with `rewrite`; default: the last turn is the query), rewrites (queries of a dialog, see selector.py)
     Machine     device, dtype (of the encoder and the training steps), score_dtype (of scoring)
 
     The defaults for None are in ttft/defaults.py and depend on the embedder and the model. The encoder is loaded by the
@@ -86,6 +90,8 @@ class Tuner:
         reuse: int = 1,
         slots: int | None = None,
         start_from: str | Path | None = None,
+        rewriter: str | Path | Rewrites | None = None,
+        rewrites: int = 1,
         model_revision: str | None = None,
         max_length: int | None = None,
         device: str = "auto",
@@ -116,19 +122,13 @@ class Tuner:
         self.index: VectorIndex = index
         for remark in self.index.remarks():
             on_note(remark)
+        encoder = given_or_loaded(self.index, embedder, self.device, self.dtype, trust_remote_code)
         self.selector = Selector(
-            self.index, self._encoder(embedder, trust_remote_code), strategy=strategy, n=n, k=k, lambda_=lambda_,
-            alpha=alpha, policy=policy, stop=stop, relevance=relevance, query=query, seed=seed,
+            self.index, encoder, strategy=strategy, n=n, k=k, lambda_=lambda_, alpha=alpha, policy=policy, stop=stop,
+            relevance=relevance, query=query, seed=seed,
         )  # fmt: skip
+        self.queries = Queries(loader(rewriter, device, dtype), rewrites, on_note)
         self._doing = ""
-
-    def _encoder(self, embedder: Embedder | str | None, trust_remote_code: bool) -> Embedder:
-        if isinstance(embedder, Embedder):
-            return matching(self.index, embedder)
-        with runtime.quiet_loading():
-            return encoder_of(
-                self.index, asked=embedder, device=self.device, dtype=self.dtype, trust_remote_code=trust_remote_code
-            )
 
     # ---- what is loaded --------------------------------------------------------------------------------------------
 
@@ -159,9 +159,9 @@ class Tuner:
 
     def select(self, prompt: PromptLike) -> ChosenTexts:
         """The texts that the strategy selects for a prompt. Does not need the language model."""
-        this = as_prompt(prompt)
-        selection = self.selector.select(this.id, this.text)
-        return ChosenTexts(selection, tuple(self.selector.documents(selection)))
+        (this,) = self.queries.of([as_prompt(prompt, on_note=self.on_note)])
+        selection = self.selector.select(this.id, this.query)
+        return ChosenTexts(selection, tuple(self.selector.documents(selection)), this.rewrite)
 
     def score(
         self, prompt: PromptLike, *, prefix: str | None = None, score: Literal["whole", "suffix"] = "whole",
@@ -209,12 +209,12 @@ class Tuner:
 
         Raises TtftError if training failed, ConfigError with method "in-context", which trains nothing.
         """
-        learner, this = self._learner, as_prompt(prompt)
+        learner, (this,) = self._learner, self.queries.of([as_prompt(prompt, on_note=self.on_note)])
         if not learner.trains:
             raise ConfigError("method in-context trains nothing, so there is no tuned model", "use method='lora'")
         with self._working("tuned"):
             learner.room_for(1)
-            selection = self.selector.select(this.id, this.text)
+            selection = self.selector.select(this.id, this.query)
             lesson = Lesson(this.id, self.selector.texts(selection), selection.cosines)
             traces = learner.learn([lesson], go_on=go_on)
             with contextlib.closing(traces):
@@ -240,7 +240,7 @@ class Tuner:
         go_on     called with (prompt id, losses so far) after each step; training of the prompt stops if it is False
         """
         scoring = Scoring(score=score, split=split, score_at=tuple(score_at), guard=guard)
-        wanted: Iterable[Target] = targets(prompts, self.tokenizer, scoring)
+        wanted: Iterable[Target] = targets(prompts, self.tokenizer, scoring, self.queries)
         count = len(prompts) if isinstance(prompts, Sized) else None
         if count is not None:
             wanted = list(wanted)
@@ -267,7 +267,8 @@ class Tuner:
             on_note=self.on_note, **options,
         )  # fmt: skip
         count = len(prompts) if isinstance(prompts, Sized) else None
-        encoded: Iterable[tuple[Prompt, list[int]]] = ((p, generator.encode(p)) for p in unique(prompts))
+        made = asked(prompts, self.queries, together=count is not None)
+        encoded: Iterable[tuple[Prompt, list[int]]] = ((p, generator.encode(p)) for p in made)
         if count is not None:
             encoded = list(encoded)
         with self._working("generate_many"):
