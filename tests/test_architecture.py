@@ -89,7 +89,7 @@ LIGHT_PARTS = BASE | {"config", "commands", "cli", "__main__", "ttft"}
 MAY_PRINT = {"cli", "commands"}
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 80  # wanted are functions of 40 lines
-LONGEST_COMMANDS = 1200  # lines of ttft/commands in all: services belong in the library
+LONGEST_COMMANDS = 2000  # lines of ttft/commands in all: services belong in the library
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
 from ttft.config.q2d_rewrite import RewriteConfig
+from ttft.config.q2d_calibrate import Q2dCalibrateConfig
+from ttft.config.q2d_filter import Q2dFilterConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
 from ttft.errors import ConfigError
@@ -35,6 +37,8 @@ FOLDERS: dict[str, type[Config]] = {
     "adapt": AdaptConfig,
     "demo": FinetuneEvalConfig,
     "q2d/rewrite": RewriteConfig,
+    "q2d/calibrate": Q2dCalibrateConfig,
+    "q2d/filter": Q2dFilterConfig,
 }
 """The class that loads the files of a folder, or a single file."""
 

@@ -48,9 +48,9 @@ def _cases(config: Q2dAnalyseConfig) -> tuple[list[Case], list[Case]]:
     """The generated and the human dialogs; [] of the latter if none are asked for."""
     from ttft.q2d import analysis
     from ttft.q2d.conversations import load_examples
-    from ttft.q2d.dialog_files import load_dialogs
+    from ttft.q2d.dialogs import read_dialogs
 
-    machine = analysis.generated(load_dialogs(Path(config.dialogs or "")))
+    machine = analysis.generated(read_dialogs(Path(config.dialogs or "")))
     if config.against is None:
         return machine, []
     return machine, analysis.human(load_examples(Path(config.against), config.form))

@@ -21,12 +21,12 @@ def run(config: Q2dExportConfig, *, dry_run: bool = False) -> None:
         return
     from ttft.q2d.analysis import describe, generated
     from ttft.q2d.cards import dataset_card
-    from ttft.q2d.dialog_files import load_dialogs, load_funnel
+    from ttft.q2d.dialogs import read_dialogs
     from ttft.q2d.export import export, rows_by_split
     from ttft.q2d.prompts import load_demonstrations
 
     source = Path(config.dialogs)
-    dialogs = load_dialogs(source)
+    dialogs = read_dialogs(source)
     shown = load_demonstrations().questions()
     rows = rows_by_split(dialogs, shares=shares, seed=config.seed, without=shown)
     cases = generated(dialogs)

@@ -59,8 +59,7 @@ class Calibration:
 
 def auc(positives: Sequence[float], negatives: Sequence[float]) -> float:
     """Area under the ROC curve, ties averaged. Raises CorpusError if there is none of either."""
-    if not len(positives) or not len(negatives):
-        raise CorpusError("calibration needs pairs of the same intent and pairs of another one", PAIR_HINT)
+    check_pairs(positives, negatives)
     order = np.sort(np.asarray(negatives, float))
     below = np.searchsorted(order, positives, "left").sum()
     not_above = np.searchsorted(order, positives, "right").sum()
@@ -125,6 +124,13 @@ def read_pairs(path: Path) -> tuple[Pairs, Pairs]:
         else:
             raise CorpusError(f"{where} is not a pair of texts", PAIR_HINT)
     return same, other
+
+
+def check_pairs(positives: Sequence[object], negatives: Sequence[object]) -> None:
+    """Raises CorpusError if there is nothing of either kind."""
+    if not len(positives) or not len(negatives):
+        missing = "of another intent" if len(positives) else "of the same intent"
+        raise CorpusError(f"there are no pairs {missing} to calibrate with", f"{PAIR_HINT}; or give --negatives FILE")
 
 
 def is_pairs_file(path: Path) -> bool:

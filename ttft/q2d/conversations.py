@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ttft.errors import ConfigError, CorpusError
+from ttft.q2d import cast_forms, dialog_forms
 from ttft.q2d import conversation_forms as forms
-from ttft.q2d import dialog_forms
 from ttft.q2d.reading import Row, checked_text, fields_of, read_rows
 from ttft.q2d.records import Example, Turn
 from ttft.q2d.text import norm
@@ -35,8 +35,8 @@ FORMS: dict[str, Form] = {
     "scai-annotations": Form(("id", "question", "gt", "predicted"), forms.scai_annotations, "SCAI's annotated answers"),
     "adaqr": Form(("conversation", "question", "label"), forms.adaqr, "AdaQR's QReCC, contexts as text"),
     "canard": Form(("History", "QuAC_dialog_id", "Rewrite"), forms.canard, "CANARD"),
-    "cast": Form(("number", "turn"), forms.cast, "TREC CAsT 2019 to 2022"),
-    "llm4cs": Form(("conv_id", "turns"), forms.llm4cs, "TREC CAsT as LLM4CS writes it"),
+    "cast": Form(("number", "turn"), cast_forms.cast, "TREC CAsT 2019 to 2022"),
+    "llm4cs": Form(("conv_id", "turns"), cast_forms.llm4cs, "TREC CAsT as LLM4CS writes it"),
     "mtrag-tasks": Form(("task_id", "input"), forms.mtrag_tasks, "tasks of MTRAG and MTRAG-UN, without rewrites"),
     "mtrag": Form(("_id", "text"), forms.mtrag, "queries of MTRAG: *_questions.jsonl with *_rewrite.jsonl beside it"),
     "alexa-cqr": Form(("dialogue",), dialog_forms.alexa, "Alexa's contextual query rewrites"),

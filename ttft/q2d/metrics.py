@@ -92,9 +92,16 @@ def summary(scores: Scores) -> Summary:
     """Raises ConfigError if there are no scores, MissingArtifact without sacrebleu."""
     if not len(scores):
         raise ConfigError("there is nothing to score", "give at least one turn with a rewrite")
-    means = [100 * float(values.mean()) for values in (scores.f, scores.recall, scores.exact, scores.exact_norm)]
-    sbert = None if scores.sbert is None else 100 * float(scores.sbert.mean())
-    return Summary(len(scores), *means, bleu(scores.targets, scores.predictions), sbert)
+    percent = lambda values: 100 * float(values.mean())  # noqa: E731
+    return Summary(
+        len(scores),
+        percent(scores.f),
+        percent(scores.recall),
+        percent(scores.exact),
+        percent(scores.exact_norm),
+        bleu(scores.targets, scores.predictions),
+        None if scores.sbert is None else percent(scores.sbert),
+    )
 
 
 def bleu(targets: Sequence[str], predictions: Sequence[str]) -> float:
@@ -133,8 +140,8 @@ class Interval:
     low: float
     high: float
 
-    def to_json(self) -> dict[str, float]:
-        return asdict(self)
+    def to_json(self) -> dict[str, float | None]:
+        return {key: number if np.isfinite(number) else None for key, number in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -147,8 +154,9 @@ class Comparison:
     relative: Interval
     gap_closed: Interval
 
-    def to_json(self) -> dict[str, dict[str, float]]:
-        return asdict(self)
+    def to_json(self) -> dict[str, dict[str, float | None]]:
+        parts = ("mean", "difference", "relative", "gap_closed")
+        return {name: getattr(self, name).to_json() for name in parts}
 
 
 def resampled_means(
