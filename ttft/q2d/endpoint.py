@@ -48,16 +48,21 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def api_key(url: str, variable: str = API_KEY_ENV) -> str:
-    """The key in an environment variable; "none" for an endpoint on this machine if it is not set.
-
-    Raises ConfigError if it is missing, and for what cannot be the name of a variable, which may be a key itself.
-    """
+def check_key_name(variable: str) -> None:
+    """Raises ConfigError for what cannot be the name of an environment variable, which may be a key itself."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", variable):
         raise ConfigError(
             "--api-key-env takes the name of an environment variable, and what was given is none",
             "export the key under some name, then --api-key-env MY_KEY; never write a key on a command line",
         )
+
+
+def api_key(url: str, variable: str = API_KEY_ENV) -> str:
+    """The key in an environment variable; "none" for an endpoint on this machine if it is not set.
+
+    Raises ConfigError if it is missing, and as check_key_name.
+    """
+    check_key_name(variable)
     key = os.environ.get(variable, "").strip()
     if not key and urlsplit(url).hostname in LOCAL_HOSTS:
         return "none"
@@ -65,6 +70,8 @@ def api_key(url: str, variable: str = API_KEY_ENV) -> str:
         raise ConfigError(
             "the environment variable with the API key (--api-key-env) is not set", f"by default it is {API_KEY_ENV}"
         )
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError("the API key has characters that no header of a request can hold", "export it again")
     return key
 
 

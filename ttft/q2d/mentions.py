@@ -150,6 +150,8 @@ def _kind_of_name(body: str, name: str, before: list[str], article: bool) -> Kin
         return kind
     if kind := words.kind_of_head(parts[-1]):
         return kind
+    if previous in words.NOT_BEFORE_A_PERSON:
+        return "thing"
     if " and " in name or (article and parts[-1].endswith("s")):
         return "people"
     if parts[0].lower() in words.MEN | words.WOMEN and len(parts) < 5 and not set(parts) & words.NAME_LINKS:

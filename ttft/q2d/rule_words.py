@@ -62,6 +62,7 @@ park stadium school university college hospital states netherlands kingdom airpo
 neighbourhood municipality suburb""")
 WORK_HEADS = _words("""song album film movie book novel show series play poem game opera symphony painting
 single record episode magazine newspaper documentary musical story""")
+NOT_BEFORE_A_PERSON = _words("a an his her its their first second third fourth last next other another")
 PERSON_CUES = _words("""born die died dead death marry married wife husband spouse children kids child
 parents father mother brother brothers sister sisters siblings son daughter school college university
 education career childhood family married divorced girlfriend boyfriend retire retired degree graduate

@@ -73,7 +73,8 @@ class _Writer:
 
     def __init__(self, parsed: Parsed, others: Sequence[Question], rng: Random) -> None:
         self.parsed, self.rng = parsed, rng
-        self.others = [q for q in (rng.choice(others) for _ in range(4)) if q.question] if others else []
+        drawn = [rng.choice(others) for _ in range(4)] if others else []
+        self.others = [q for q in drawn if q.question.strip() and parsed.body.lower() not in q.question.lower()]
         self.alternatives = [m for q in self.others for m in parse(q.question).mentions if len(m.text) < 60]
         self.users: list[tuple[str, str]] = []  # (text, what the assistant calls the topic)
         self.agreed, self.salt = False, str(rng.random())
@@ -206,7 +207,7 @@ class _Writer:
         if len(topic.split()) > 9:
             topic = rng.choice(("that", "this"))
         other = rng.choice(self.alternatives).text if self.alternatives else "other things"
-        asked = rng.choice(self.others).question if self.others else ""
+        asked = rng.choice(self.others).question.rstrip("?.! ") + "?" if self.others else ""
         middle = rng.choice(middles).format(x=topic, o=other, q=asked)
         opening, offer = rng.choice(templates.OPENINGS), rng.choice(templates.OFFERS)
         middle = middle if opening.endswith(",") else middle[0].upper() + middle[1:]
