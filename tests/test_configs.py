@@ -16,9 +16,9 @@ from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
-from ttft.config.q2d_rewrite import RewriteConfig
 from ttft.config.q2d_calibrate import Q2dCalibrateConfig
 from ttft.config.q2d_filter import Q2dFilterConfig
+from ttft.config.q2d_rewrite import RewriteConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
 from ttft.errors import ConfigError

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from ttft.errors import ConfigError, CorpusError
 from ttft.files import replacing_folder, write_whole
+from ttft.q2d.analysis import describe, generated
+from ttft.q2d.cards import dataset_card
 from ttft.q2d.records import Dialog
 from ttft.q2d.splits import SHARES, split
 from ttft.q2d.text import dialog_text, norm
@@ -53,6 +55,19 @@ def row(dialog: Dialog) -> dict[str, Any]:
         "target": dialog.query, "turns": [{"role": turn.role, "text": turn.text} for turn in dialog.turns],
         "answers": list(dialog.answers), "source": dialog.source, "generator": dialog.generator.model,
     }  # fmt: skip
+
+
+def card_of(
+    dialogs: Sequence[Dialog], *, name: str, funnel: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None, splits: Mapping[str, int] | None = None, data_files: str | None = None,
+) -> str:  # fmt: skip
+    """The card of dialogs (cards.dataset_card), with the statistics of those that no filter dropped."""
+    cases = generated(dialogs)
+    statistics = describe(cases, compared=len(cases)).to_json() if cases else None
+    return dataset_card(
+        dialogs, name=name, funnel=funnel, settings=settings, statistics=statistics, splits=splits,
+        data_files=data_files,
+    )  # fmt: skip
 
 
 def export(rows: Mapping[str, Sequence[Mapping[str, Any]]], out: Path, form: Format, card: str) -> list[Path]:

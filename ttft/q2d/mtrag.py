@@ -101,7 +101,7 @@ def collection_lines(passages: Mapping[str, str], distractors: Iterable[tuple[st
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
-def kinds(path: Path) -> dict[str, Kind]:
+def kinds(path: Path) -> dict[str, str]:
     """Task id -> kind of a reference file of MTRAG or MTRAG-UN; {} for a file of another form."""
     first = read_bytes(path, LARGEST).split(b"\n", 1)[0]
     if path.suffix != ".jsonl" or b'"Multi-Turn"' not in first:
