@@ -16,7 +16,10 @@ from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
+from ttft.config.q2d_analyse import Q2dAnalyseConfig
 from ttft.config.q2d_calibrate import Q2dCalibrateConfig
+from ttft.config.q2d_evaluate import Q2dEvaluateConfig
+from ttft.config.q2d_export import Q2dExportConfig
 from ttft.config.q2d_filter import Q2dFilterConfig
 from ttft.config.q2d_rewrite import RewriteConfig
 from ttft.config.report import ReportConfig
@@ -37,7 +40,10 @@ FOLDERS: dict[str, type[Config]] = {
     "adapt": AdaptConfig,
     "demo": FinetuneEvalConfig,
     "q2d/rewrite": RewriteConfig,
+    "q2d/analyse": Q2dAnalyseConfig,
     "q2d/calibrate": Q2dCalibrateConfig,
+    "q2d/evaluate": Q2dEvaluateConfig,
+    "q2d/export": Q2dExportConfig,
     "q2d/filter": Q2dFilterConfig,
 }
 """The class that loads the files of a folder, or a single file."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -106,19 +105,15 @@ def _identity(config: Q2dEvaluateConfig) -> dict[str, Any]:
 
 
 def _print(rows: Sequence[Row]) -> None:
-    """A table for every group: of text in per cent, of retrieval with the difference to the last turn."""
-    from ttft.q2d.results import table, with_interval
+    """A table for every group; of the text metrics in per cent."""
+    from ttft.q2d.results import table
 
-    def text(row: Row) -> str:
-        return "-" if math.isnan(row.value.value) else f"{100 * row.value.value:.1f}"
-
-    for name in ("text", "retrieval"):
+    for name, factor, digits in (("text", 100, 1), ("retrieval", 1, 3)):
         here = [row for row in rows if row.table == name]
         for group in dict.fromkeys(row.group for row in here):
             n = next(row.n for row in here if row.group == group)
-            show = text if name == "text" else lambda row: with_interval(row.value)
-            head, lines = table(here, group, show)
-            say(f"\n{name}, {group}: {counted(n, 'turn')}\n{_aligned([head, *lines])}")
+            lines = table(here, group, factor=factor, digits=digits)
+            say(f"\n{name}, {group}: {counted(n, 'turn')}\n{_aligned(lines)}")
 
 
 def _aligned(lines: list[list[str]]) -> str:

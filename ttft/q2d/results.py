@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,22 +73,23 @@ def to_csv(rows: Iterable[Row]) -> str:
     return out.getvalue()
 
 
-def table(rows: Sequence[Row], group: str, show: Callable[[Row], str]) -> tuple[list[str], list[list[str]]]:
-    """(head, lines) of one group: a line for each system, a column for each metric."""
+def table(rows: Sequence[Row], group: str, *, factor: float = 1.0, digits: int = 3) -> list[list[str]]:
+    """The lines of one group, the head first: a line for each system, a column for each metric, and one for the
+    difference of its first metric to the last turn's. factor: 100 for per cent."""
     here = [row for row in rows if row.group == group]
     metrics = list(dict.fromkeys(row.metric for row in here))
     by_place = {(row.system, row.metric): row for row in here}
-    lines = []
+    lines = [["", *metrics, f"{metrics[0]} above last turn"]] if metrics else []
     for system in dict.fromkeys(row.system for row in here):
-        cells = [by_place.get((system, metric)) for metric in metrics]
-        lines.append([system, *("" if cell is None else show(cell) for cell in cells)])
-    return ["", *metrics], lines
+        cells = [by_place[system, metric] for metric in metrics]
+        intervals = [*(cell.value for cell in cells), cells[0].above]
+        lines.append([system, *(with_interval(one, factor, digits) for one in intervals)])
+    return lines
 
 
-def with_interval(interval: Interval, digits: int = 3) -> str:
-    """ "0.412 [0.350, 0.471]", the interval only where there is one."""
+def with_interval(interval: Interval, factor: float = 1.0, digits: int = 3) -> str:
+    """ "0.412 [0.350, 0.471]", the interval only where there is one; "-" for no number."""
+    value, low, high = (f"{factor * part:.{digits}f}" for part in (interval.value, interval.low, interval.high))
     if not math.isfinite(interval.value):
         return "-"
-    if not math.isfinite(interval.low):
-        return f"{interval.value:.{digits}f}"
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
