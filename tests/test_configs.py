@@ -21,7 +21,9 @@ from ttft.config.q2d_calibrate import Q2dCalibrateConfig
 from ttft.config.q2d_evaluate import Q2dEvaluateConfig
 from ttft.config.q2d_export import Q2dExportConfig
 from ttft.config.q2d_filter import Q2dFilterConfig
+from ttft.config.q2d_generate import Q2dGenerateConfig
 from ttft.config.q2d_rewrite import RewriteConfig
+from ttft.config.q2d_train import Q2dTrainConfig
 from ttft.config.report import ReportConfig
 from ttft.config.select import SelectConfig
 from ttft.errors import ConfigError
@@ -45,6 +47,9 @@ FOLDERS: dict[str, type[Config]] = {
     "q2d/evaluate": Q2dEvaluateConfig,
     "q2d/export": Q2dExportConfig,
     "q2d/filter": Q2dFilterConfig,
+    "q2d/generate": Q2dGenerateConfig,
+    "q2d/generate-endpoint": Q2dGenerateConfig,
+    "q2d/train": Q2dTrainConfig,
 }
 """The class that loads the files of a folder, or a single file."""
 
@@ -68,7 +73,9 @@ def load(path: Path) -> Config:
     needed = [name for name, field in kind.model_fields.items() if field.is_required() and name not in given]
     if kind is CalibrateConfig:
         needed += ["index", "prompts", "out"]
-    if kind is RewriteConfig:
+    if kind is Q2dGenerateConfig:
+        needed += ["out"]
+    if kind in (RewriteConfig, Q2dAnalyseConfig):
         needed += ["dialogs"]
     return kind.build(path, [f"{name}=x" for name in needed])
 

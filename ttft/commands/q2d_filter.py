@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttft.commands.console import note, plain, progress, say, show_plan
+from ttft.commands.q2d_recovery import recovery
 from ttft.commands.q2d_similarity import similarity_named
 from ttft.config.q2d_filter import Q2dFilterConfig
 from ttft.run_dir import CONFIG, PROVENANCE
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ttft.q2d.records import Dialog
 
 FUNNEL, PAIRS = "funnel.json", "pairs.jsonl"
-PLACES = {"dialogs", "out", "device"}  # of the options: where, not what
+PLACES = {"dialogs", "out", "device", "api_key_env"}  # of the options: where, not what
 
 
 def run(config: Q2dFilterConfig, *, dry_run: bool = False) -> None:
@@ -35,6 +36,7 @@ def run(config: Q2dFilterConfig, *, dry_run: bool = False) -> None:
 
     dialogs = read_dialogs(Path(config.dialogs))
     identity = {k: v for k, v in config.resolved().items() if k not in PLACES} | {"threshold": config.tau}
+    identity["recover_with"] = model_identity(config.recover_with)
     with run_dir.locked(folder):
         run_dir.claim_run(folder, identity | {"dialogs_sha256": _sha256(dialogs)})
         if (folder / FUNNEL).is_file():
@@ -45,12 +47,20 @@ def run(config: Q2dFilterConfig, *, dry_run: bool = False) -> None:
         started = time.perf_counter()
         with progress() as display:
             done, funnel = filter_dialogs(
-                dialogs, limits_of(config), on_progress=display, on_note=note,
+                dialogs, limits_of(config), on_progress=display, on_note=note, recover=recovery(config),
                 similarity=similarity_named(config.similarity, config.embedder, config.device, config.seed),
             )  # fmt: skip
         write(folder, done, funnel, identity)
         run_dir.finish_provenance(folder, time.perf_counter() - started, len(done))
     _show(funnel.to_json(), folder)
+
+
+def model_identity(name: str | None) -> str | None:
+    """A model's name, a query model's content: the same folder may hold another model tomorrow."""
+    from ttft.run_dir import sha256_file
+
+    weights = Path(name or "") / "adapter_model.safetensors"
+    return f"query model {sha256_file(weights)}" if name and weights.is_file() else name
 
 
 def limits_of(config: Q2dFilterConfig) -> Any:

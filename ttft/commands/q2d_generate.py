@@ -24,7 +24,7 @@ def run(config: Q2dGenerateConfig, *, dry_run: bool = False) -> None:
     """Write the dialogs, or those that are missing; or show some. Raises TtftError."""
     from ttft.q2d import endpoint, generate
 
-    if is_url := endpoint.is_url(config.llm):  # before anything is shown or written
+    if endpoint.is_url(config.llm):  # before anything is shown or written
         endpoint.check_url(config.llm)
         endpoint.check_key_name(config.api_key_env)
     folder = Path(config.out or ".")
@@ -38,8 +38,6 @@ def run(config: Q2dGenerateConfig, *, dry_run: bool = False) -> None:
     shown = load_demonstrations(Path(config.demonstrations) if config.demonstrations else None)
     questions = _questions(config)
     generate.check_questions(questions, shown)
-    if is_url:
-        endpoint.check_reachable(config.llm)
     author = _author(config, questions, shown)
     if config.preview:
         for question, one in zip(questions, generate.preview(questions[: config.preview], author), strict=False):
@@ -67,25 +65,21 @@ def _questions(config: Q2dGenerateConfig) -> list[Question]:
 
 def _author(config: Q2dGenerateConfig, questions: list[Question], shown: Demonstrations) -> Author:
     """What writes the dialogs. Raises TtftError for a missing key, package or model."""
-    from ttft.q2d import endpoint, generate
-    from ttft.q2d.llm import Llm, Sampling
+    from ttft.q2d import generate
+    from ttft.q2d.llm import Sampling
+    from ttft.q2d.llms import open_llm
 
     if config.llm == generate.RULES:
         return generate.RuleAuthor(questions, config.seed, others=config.other_topics)
-    sampling = Sampling(config.temperature, config.max_tokens, config.top_p, config.seed)
-    llm: Llm
-    if endpoint.is_url(config.llm):
-        llm = endpoint.Endpoint(
-            config.llm, config.llm_model or "", sampling, key=endpoint.api_key(config.llm, config.api_key_env),
-            concurrency=config.concurrency, timeout=config.timeout,
-        )  # fmt: skip
-    else:
-        from ttft import runtime
-        from ttft.q2d.local_model import load_local
+    from ttft import runtime
 
-        runtime.quiet_libraries()
-        runtime.setup(config.seed)
-        llm = load_local(config.llm, sampling, device=config.device, dtype=config.dtype, batch=config.batch)
+    runtime.quiet_libraries()
+    runtime.setup(config.seed)
+    llm = open_llm(
+        config.llm, Sampling(config.temperature, config.max_tokens, config.top_p, config.seed), model=config.llm_model,
+        key_env=config.api_key_env, concurrency=config.concurrency, timeout=config.timeout, device=config.device,
+        dtype=config.dtype, batch=config.batch,
+    )  # fmt: skip
     cache = None if config.preview else Path(config.cache or f"{config.out}/cache")
     return generate.LlmAuthor(llm, shown, shots=config.shots, cache=cache)
 

@@ -24,6 +24,17 @@ class Q2dFilterConfig(Config):
     out: str
     """Folder for all dialogs with their verdicts, the pairs to train on, and the funnel."""
 
+    recover_with: str | None = None
+    """What writes the query of each dialog that the other filters keep, for the intent filter: a folder of `ttft q2d
+    train`, a language model (as for `ttft q2d generate --llm`), or rules. Best is another model than the one that wrote
+    the dialogs: its errors are others. Default: dialogs are not judged by their intent, unless they hold a recovered
+    query."""
+    llm_model: str | None = None
+    """With the URL of an endpoint: the model's name there."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """With an endpoint: environment variable that holds the API key."""
+    max_tokens: int = Field(60, ge=4, le=100_000)
+    """Longest recovered query of a language model."""
     similarity: Literal["rouge", "sbert"] = "rouge"
     """How the query that was recovered from a dialog is compared with the question: ROUGE-1 F of their words, or the
     cosine of their embeddings."""
@@ -57,7 +68,9 @@ class Q2dFilterConfig(Config):
     """Similarity from which on two dialogs are copies: Jaccard, of their runs of three words."""
 
     device: str = defaults.DEVICE
-    """With --similarity sbert: device to run on: auto, cpu, cuda, cuda:0 or mps."""
+    """Device to run models on: auto, cpu, cuda, cuda:0 or mps."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Data type of the model that recovers queries; auto is bfloat16 where the hardware supports it, else float32."""
     seed: int = Field(defaults.SEED, ge=0, le=MOST_SEED)
     """Random seed, of torch only: the filters draw nothing."""
 
