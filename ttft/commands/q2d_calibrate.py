@@ -36,14 +36,14 @@ def run(config: Q2dCalibrateConfig, *, dry_run: bool = False) -> None:
 
 def labelled_pairs(config: Q2dCalibrateConfig) -> tuple[Pairs, Pairs]:
     """(pairs that ask the same, pairs that do not). Raises TtftError if there are none of either."""
-    from ttft.q2d.calibration import check_pairs, is_pairs_file, pairs_within, read_pairs
+    from ttft.q2d.calibration import check_pairs, is_query_pairs, pairs_within, read_query_pairs
     from ttft.q2d.conversations import load_examples
 
-    same, other = read_pairs(Path(config.pairs))
+    same, other = read_query_pairs(Path(config.pairs))
     if config.negatives is not None:
         path = Path(config.negatives)
-        if is_pairs_file(path):
-            other += [pair for part in read_pairs(path) for pair in part]
+        if is_query_pairs(path):
+            other += [pair for part in read_query_pairs(path) for pair in part]
         else:
             talks: dict[str, list[str]] = {}
             for example in load_examples(path):

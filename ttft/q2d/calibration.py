@@ -107,7 +107,7 @@ class _Labelled:
     same: bool = True
 
 
-def read_pairs(path: Path) -> tuple[Pairs, Pairs]:
+def read_query_pairs(path: Path) -> tuple[Pairs, Pairs]:
     """(pairs of the same intent, pairs of another one) of a file: a list or lines of [a, b], which count as the same,
     or of {"a", "b", "same"}.
 
@@ -133,7 +133,7 @@ def check_pairs(positives: Sequence[object], negatives: Sequence[object]) -> Non
         raise CorpusError(f"there are no pairs {missing} to calibrate with", f"{PAIR_HINT}; or give --negatives FILE")
 
 
-def is_pairs_file(path: Path) -> bool:
+def is_query_pairs(path: Path) -> bool:
     """Whether the first record of a file is a pair of texts."""
     first = read_rows(path)[0].value
     return isinstance(first, list) or (isinstance(first, dict) and {"a", "b"} <= first.keys())
