@@ -90,7 +90,7 @@ def test_the_card_of_a_data_set() -> None:
     ]  # fmt: skip
     dialogs.append(dialog(3, "c?", source=f"hotpotqa {evil}"))
     card = dataset_card(
-        dialogs, name="A set | of <mine>", funnel={"generated": 3, "kept": 2}, settings={"tau": 0.6},
+        dialogs, name="A set | of <mine>", funnel={"total": 3, "steps": [{"name": "leak", "dropped": 1, "only": 0, "left": 2}]}, settings={"tau": 0.6},
         statistics={"last": {"mean": 1.23456}}, splits={"train": 2}, data_files="data/{split}.jsonl",
     )  # fmt: skip
     _, front, body = card.split("---\n", 2)
@@ -100,12 +100,21 @@ def test_the_card_of_a_data_set() -> None:
         {"config_name": "default", "data_files": [{"split": "train", "path": "data/train.jsonl"}]}
     ]  # fmt: skip
     assert facts["size_categories"] == ["n<1K"]
-    for words in ("unverified", "share-alike", "CC BY 4.0", "last, mean | 1.235", "reasons: leak | 1", "tau | 0.6"):
+    for words in (
+        "unverified",
+        "share-alike",
+        "CC BY 4.0",
+        "last, mean | 1.235",
+        "reasons: leak | 1",
+        "tau | 0.6",
+        "| leak | 1 | 0 | 2 |",
+        "total | 3",
+    ):
         assert words in body, words
     assert "\n# Title" not in body.replace("```\n# Title", "")
     assert "<script>" not in body.split("## Examples")[0]
     assert card == dataset_card(
-        dialogs, name="A set | of <mine>", funnel={"generated": 3, "kept": 2}, settings={"tau": 0.6},
+        dialogs, name="A set | of <mine>", funnel={"total": 3, "steps": [{"name": "leak", "dropped": 1, "only": 0, "left": 2}]}, settings={"tau": 0.6},
         statistics={"last": {"mean": 1.23456}}, splits={"train": 2}, data_files="data/{split}.jsonl",
     )  # fmt: skip
 

@@ -85,7 +85,7 @@ def dataset_card(
         front["configs"] = [{"config_name": "default", "data_files": files}]
     parts = [_front(front), f"# {_cell(name)}", _made(kept)]
     parts += [_section("Counts", _counts(dialogs, kept, splits))]
-    parts += [_section("Filters", _table(("filter", "value"), _flat(funnel)))] if funnel else []
+    parts += [_section("Filters", _funnel(funnel))] if funnel else []
     parts += [_section("Settings", _table(("setting", "value"), _flat(settings)))] if settings else []
     parts += [_section("Statistics", _table(("of the dialogs", "value"), _flat(statistics)))] if statistics else []
     parts += [_section("Licences by source", _licences(sources)), _section("Limits", LIMITS)]
@@ -156,6 +156,15 @@ def _counts(dialogs: Sequence[Dialog], kept: Sequence[Dialog], splits: Mapping[s
     return _table(("what", "number"), rows)
 
 
+def _funnel(funnel: Mapping[str, Any]) -> str:
+    """The filters with what they dropped, as funnel.Funnel.to_json() has it, and its other numbers."""
+    steps = funnel.get("steps") or ()
+    rows = [[step[key] for key in ("name", "dropped", "only", "left")] for step in steps]
+    rest = _flat({key: value for key, value in funnel.items() if key != "steps"})
+    table = _table(("filter", "dropped", "by no other filter", "left"), rows) + "\n\n" if rows else ""
+    return table + _table(("of the filtering", "value"), rest)
+
+
 def _licences(sources: Mapping[str, int]) -> str:
     rows = [(source or "(none given)", count, licence_of(source).note) for source, count in sorted(sources.items())]
     share_alike = any(licence_of(source).share_alike for source in sources)
@@ -195,20 +204,14 @@ def _cell(value: object) -> str:
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, object]]:
-    """(name, value) of a nested mapping, without what is named like a secret. Parts of a list go by their "name"."""
+    """(name, value) of a nested mapping, without what is named like a secret."""
     rows: list[tuple[str, object]] = []
     for key, value in values.items():
         name = f"{before}{key}"
         if SECRET.search(str(key)):
             continue
-        if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-            value = {str(part.get("name", place)): _unnamed(part) for place, part in enumerate(value)}
         rows += _flat(value, f"{name}, ") if isinstance(value, Mapping) else [(name, value)]
     return rows
-
-
-def _unnamed(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in part.items() if key != "name"}
 
 
 SECRET = re.compile(r"(api_?key|token$|secret|password|authorization|credential)", re.I)
