@@ -16,7 +16,10 @@ from ttft.config.calibrate import CalibrateConfig
 from ttft.config.finetune_eval import FinetuneEvalConfig
 from ttft.config.generate import GenerateConfig
 from ttft.config.index import IndexConfig
+from ttft.config.q2d_analyse import Q2dAnalyseConfig
 from ttft.config.q2d_calibrate import Q2dCalibrateConfig
+from ttft.config.q2d_evaluate import Q2dEvaluateConfig
+from ttft.config.q2d_export import Q2dExportConfig
 from ttft.config.q2d_filter import Q2dFilterConfig
 from ttft.config.q2d_generate import Q2dGenerateConfig
 from ttft.config.q2d_rewrite import RewriteConfig
@@ -39,7 +42,10 @@ FOLDERS: dict[str, type[Config]] = {
     "adapt": AdaptConfig,
     "demo": FinetuneEvalConfig,
     "q2d/rewrite": RewriteConfig,
+    "q2d/analyse": Q2dAnalyseConfig,
     "q2d/calibrate": Q2dCalibrateConfig,
+    "q2d/evaluate": Q2dEvaluateConfig,
+    "q2d/export": Q2dExportConfig,
     "q2d/filter": Q2dFilterConfig,
     "q2d/generate": Q2dGenerateConfig,
     "q2d/generate-endpoint": Q2dGenerateConfig,
@@ -69,7 +75,7 @@ def load(path: Path) -> Config:
         needed += ["index", "prompts", "out"]
     if kind is Q2dGenerateConfig:
         needed += ["out"]
-    if kind is RewriteConfig:
+    if kind in (RewriteConfig, Q2dAnalyseConfig):
         needed += ["dialogs"]
     return kind.build(path, [f"{name}=x" for name in needed])
 

@@ -25,10 +25,11 @@ PLACES = {"dialogs", "out", "device", "api_key_env"}  # of the options: where, n
 def run(config: Q2dFilterConfig, *, dry_run: bool = False) -> None:
     """Filter, unless OUT has the result already, and show the funnel. Raises TtftError."""
     from ttft.q2d.dialogs import DIALOGS, read_dialogs
+    from ttft.q2d.export import CARD
 
     folder = Path(config.out)
     if dry_run:
-        show_plan(config, [folder / name for name in (DIALOGS, PAIRS, FUNNEL, CONFIG, PROVENANCE)])
+        show_plan(config, [folder / name for name in (DIALOGS, PAIRS, CARD, FUNNEL, CONFIG, PROVENANCE)])
         return
     from ttft import run_dir
     from ttft.q2d.filters import filter_dialogs
@@ -49,7 +50,7 @@ def run(config: Q2dFilterConfig, *, dry_run: bool = False) -> None:
                 dialogs, limits_of(config), on_progress=display, on_note=note, recover=recovery(config),
                 similarity=similarity_named(config.similarity, config.embedder, config.device, config.seed),
             )  # fmt: skip
-        write(folder, done, funnel)
+        write(folder, done, funnel, identity)
         run_dir.finish_provenance(folder, time.perf_counter() - started, len(done))
     _show(funnel.to_json(), folder)
 
@@ -73,17 +74,20 @@ def limits_of(config: Q2dFilterConfig) -> Any:
     )  # fmt: skip
 
 
-def write(folder: Path, dialogs: list[Dialog], funnel: Funnel) -> None:
+def write(folder: Path, dialogs: list[Dialog], funnel: Funnel, settings: dict[str, Any]) -> None:
     """The files of a folder of filtered dialogs; the funnel last, which says that the others are whole."""
     from ttft import run_dir
     from ttft.files import write_whole
     from ttft.q2d.dialogs import DIALOGS
+    from ttft.q2d.export import CARD, card_of
     from ttft.q2d.pairs import of_dialogs
     from ttft.state import checked_line
 
     write_whole(folder / DIALOGS, b"".join(checked_line(dialog.to_json()) for dialog in dialogs))
     lines = [json.dumps(pair.to_json(), ensure_ascii=False) + "\n" for pair in of_dialogs(dialogs)]
     write_whole(folder / PAIRS, "".join(lines).encode())
+    card = card_of(dialogs, name=folder.resolve().name, funnel=funnel.to_json(), settings=settings)
+    write_whole(folder / CARD, card.encode())
     run_dir.write_json(folder / FUNNEL, funnel.to_json())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ def run(config: Q2dTrainConfig, *, dry_run: bool = False) -> None:
         return
     pairs = training_pairs(config)
     from ttft import run_dir, runtime
+    from ttft.files import write_whole
+    from ttft.q2d.cards import model_card
     from ttft.q2d.model_input import INSTRUCTION, OR_NONE, QueryFormat
     from ttft.q2d.pairs import held_out
     from ttft.q2d.records import NO_SEARCH
@@ -61,6 +64,8 @@ def run(config: Q2dTrainConfig, *, dry_run: bool = False) -> None:
                 kept, folder, form, training=training, held_out=held, device=config.device, dtype=config.dtype,
                 trust_remote_code=config.trust_remote_code, on_progress=display,
             )  # fmt: skip
+        facts = asdict(form) | asdict(training) | asdict(trained) | {"pairs": len(pairs)}
+        write_whole(folder / "README.md", model_card(facts, name=folder.resolve().name).encode())
         seconds = time.perf_counter() - started
         run_dir.finish_provenance(folder, seconds, trained.steps)
     say(_summary(trained, seconds, folder))

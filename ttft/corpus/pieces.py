@@ -11,8 +11,8 @@ from ttft.records import Document
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One whole text of a source. `id` is the "id" field of its record, if there is one; `turns`: (role, text) of a
-    dialog, if it is a prompt that is one."""
+    """One whole text of a source. `id` is the "id" field of its record, else its "_id" (as in BEIR), if there is one;
+    `turns`: (role, text) of a dialog, if it is a prompt that is one."""
 
     text: str
     subset: str

@@ -120,7 +120,11 @@ def _made(
     dialog: DialogReader | None = None,
 ) -> Iterator[Text]:  # fmt: skip
     for place, record in records:
-        text, subset, own = _field(record, text_field), _field(record, subset_field), record.get("id")
+        text, subset, own = (
+            _field(record, text_field),
+            _field(record, subset_field),
+            record.get("id", record.get("_id")),
+        )
         subset = str(subset) if isinstance(subset, str | int | float) else ""
         own = str(own) if isinstance(own, str | int) and not isinstance(own, bool) and own != "" else None
         if text is KeyError and dialog is not None and (found := dialog(record, place)) is not None:

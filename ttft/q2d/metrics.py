@@ -162,11 +162,14 @@ class Comparison:
 def resampled_means(
     values: Mapping[str, np.ndarray], conversations: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Means over bootstrap resamples of whole conversations, (resamples,) each; the same resamples for all systems.
+    """Means over bootstrap resamples of whole conversations, (resamples,) each; the same resamples for all systems. nan for
+    fewer than two conversations.
 
     values: of each system, (n,) in the order of `conversations`.
     """
     names = {name: number for number, name in enumerate(dict.fromkeys(conversations))}
+    if len(names) < 2:  # one conversation says nothing about others
+        return {key: np.full(resamples, np.nan) for key in values}
     groups = np.array([names[name] for name in conversations])
     counts = np.bincount(groups, minlength=len(names)).astype(float)
     drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
