@@ -162,8 +162,8 @@ class Comparison:
 def resampled_means(
     values: Mapping[str, np.ndarray], conversations: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Means over bootstrap resamples of whole conversations, (resamples,) each; the same resamples for all systems. nan for
-    fewer than two conversations.
+    """Means over bootstrap resamples of whole conversations, (resamples,) each; the same resamples for all systems.
+    nan for fewer than two conversations.
 
     values: of each system, (n,) in the order of `conversations`.
     """
