@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
+from q2d.corpora import corpus
 
 from ttft.errors import CorpusError
 from ttft.q2d.analysis import Case, describe, distinct, generated, gives_answer_away, spread
 from ttft.q2d.funnel import HUMAN_DECILES
 from ttft.q2d.records import Dialog, Generator, alternating
 
-FOUND = [p / "shared/corpora/q2d" for p in Path(__file__).resolve().parents if (p / "shared/corpora/q2d").is_dir()]
 MAKER = Generator("rules", "", 0, 0.0, 0)
 CASES = [
     Case("1", alternating(["I like cars.", "Good cars.", "Who makes it?"]), "Who makes the car?", ("Ford",)),
@@ -51,10 +50,9 @@ def test_dropped_dialogs_and_empty_turns_are_left_out() -> None:
     assert [len(case.turns) for case in cases] == [2, 2]
 
 
-@pytest.mark.skipif(not FOUND, reason="no folder shared/corpora/q2d above the tests")
 def test_the_numbers_of_human_dialogs() -> None:
     """Section 10.1 of the specification: 1,633 turns with context of InfoCQR's sample."""
-    rows = json.loads((FOUND[0] / "qrecc/infocqr_dev-sampled2k-modified.json").read_text())
+    rows = json.loads(corpus("qrecc/infocqr_dev-sampled2k-modified.json").read_text())
     cases = []
     for row in rows:
         texts = [*row["NewContext"], row["Question"]]

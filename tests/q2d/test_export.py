@@ -15,6 +15,7 @@ from ttft.q2d.export import export, rows_by_split
 from ttft.q2d.records import Dialog, Generator, alternating
 from ttft.q2d.splits import SHARES, split
 
+FUNNEL = {"total": 3, "steps": [{"name": "leak", "dropped": 1, "only": 0, "left": 2}]}
 MAKER = Generator("rules", "ab" * 32, 0, 0.0, 0)
 
 
@@ -90,7 +91,7 @@ def test_the_card_of_a_data_set() -> None:
     ]  # fmt: skip
     dialogs.append(dialog(3, "c?", source=f"hotpotqa {evil}"))
     card = dataset_card(
-        dialogs, name="A set | of <mine>", funnel={"total": 3, "steps": [{"name": "leak", "dropped": 1, "only": 0, "left": 2}]}, settings={"tau": 0.6},
+        dialogs, name="A set | of <mine>", funnel=FUNNEL, settings={"tau": 0.6},
         statistics={"last": {"mean": 1.23456}}, splits={"train": 2}, data_files="data/{split}.jsonl",
     )  # fmt: skip
     _, front, body = card.split("---\n", 2)
@@ -114,7 +115,7 @@ def test_the_card_of_a_data_set() -> None:
     assert "\n# Title" not in body.replace("```\n# Title", "")
     assert "<script>" not in body.split("## Examples")[0]
     assert card == dataset_card(
-        dialogs, name="A set | of <mine>", funnel={"total": 3, "steps": [{"name": "leak", "dropped": 1, "only": 0, "left": 2}]}, settings={"tau": 0.6},
+        dialogs, name="A set | of <mine>", funnel=FUNNEL, settings={"tau": 0.6},
         statistics={"last": {"mean": 1.23456}}, splits={"train": 2}, data_files="data/{split}.jsonl",
     )  # fmt: skip
 

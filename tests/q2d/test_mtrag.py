@@ -7,13 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from q2d.corpora import corpus
 
 from ttft.errors import CorpusError
 from ttft.q2d.mtrag import QRELS, REFERENCE, collection_lines, mtrag
 
-FOUND = [
-    p / "shared/corpora/q2d/mtrag" for p in Path(__file__).resolve().parents if (p / "shared/corpora/q2d").is_dir()
-]
 TASK = {
     "conversation_id": "c", "task_id": "c<::>2", "turn": "2", "Collection": "clapnq", "Multi-Turn": ["Follow-up"],
     "contexts": [{"document_id": "d", "text": "A passage."}],
@@ -22,9 +20,8 @@ TASK = {
 }  # fmt: skip
 
 
-@pytest.mark.skipif(not FOUND, reason="no folder shared/corpora/q2d above the tests")
 def test_the_counts() -> None:
-    data = mtrag(FOUND[0])
+    data = mtrag(corpus("mtrag"))
     assert (len(data.passages), len(data.tasks), len(data.judged)) == (560, 273, 169)
     assert sum(len(gains) for gains in data.judged.values()) == 181 + 251
     kinds = Counter(data.tasks[i].kind for i in data.judged)
