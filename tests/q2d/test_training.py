@@ -10,9 +10,9 @@ from small import byte_tokenizer, tiny_gpt2
 
 from ttft.errors import ConfigError, CorpusError
 from ttft.q2d.model_input import QueryFormat, prompt_ids, read_format, source_ids, target_ids
-from ttft.q2d.pairs import held_out, is_pairs_file, of_examples, read_pairs
+from ttft.q2d.pairs import held_out, is_pairs_file, of_examples, read_pairs, without_targets
 from ttft.q2d.records import Example, Pair, Turn, alternating
-from ttft.q2d.text import dialog_text
+from ttft.q2d.text import dialog_text, model_text
 from ttft.q2d.tiny import tiny_seq2seq
 from ttft.q2d.training import IGNORED, QueryTraining, padded, query_loss, train_query_model
 
@@ -185,3 +185,23 @@ def test_no_query_is_on_both_sides() -> None:
     assert len(kept) + len(held) == 200 and 10 < len(held) < 90
     assert not {p.target for p in kept} & {p.target for p in held}
     assert held_out(data, 0.2) == (kept, held)
+
+
+def test_pairs_of_evaluated_turns_are_left_out() -> None:
+    data = [
+        Pair("1", "s", "Who built the tower of the old castle?"),
+        Pair("2", "s", "Who built it?"),
+        Pair("3", "s", "x"),
+    ]
+    others = [
+        Example("a", "c", alternating(["q"]), "who built the Tower of the old castle"),
+        Example("b", "c", alternating(["q"]), "Who built it?"),
+    ]
+    assert [pair.id for pair in without_targets(data, others)] == ["2", "3"]
+
+
+def test_a_query_model_reads_the_beginning_of_long_answers() -> None:
+    turns = alternating([" ".join(["asked"] * 50), " ".join(["answered"] * 50), "Who?"])
+    first, second, last = model_text(turns).split("\n")
+    assert first.split().count("asked") == 50 and last == "User: Who?"
+    assert second == "Assistant: " + "answered " * 40 + "..."

@@ -73,35 +73,32 @@ def run(config: Q2dTrainConfig, *, dry_run: bool = False) -> None:
 
 def training_pairs(config: Q2dTrainConfig) -> list[Pair]:
     """The pairs that the options describe. Raises TtftError for what cannot be read, or if none is left."""
-    from ttft.q2d import pairs as files
+    from ttft.q2d import conversations, pairs
+    from ttft.q2d.rules import no_search_dialogs
 
     path = Path(config.pairs)
-    examples = None if path.is_dir() else _conversations(config, path)
-    pairs = files.read_pairs(path) if examples is None else list(files.of_examples(examples))
-    if config.max_pairs is not None and config.max_pairs < len(pairs):
-        pairs = random.Random(config.seed).sample(pairs, config.max_pairs)
-    if not pairs:
+    if path.is_dir() or (config.form is None and pairs.is_pairs_file(path)):
+        found = pairs.read_pairs(path)
+        for other in config.exclude or []:
+            kept = pairs.without_targets(found, conversations.load_examples(Path(other)))
+            _tell_left_out(len(found) - len(kept), path, other)
+            found = kept
+    else:
+        examples = conversations.load_examples(path, config.form)
+        for other in config.exclude or []:
+            rest = conversations.without_overlap(examples, conversations.load_examples(Path(other)))
+            _tell_left_out(len(examples) - len(rest), path, other)
+            examples = rest
+        found = list(pairs.of_examples(examples))
+    if config.max_pairs is not None and config.max_pairs < len(found):
+        found = random.Random(config.seed).sample(found, config.max_pairs)
+    if not found:
         raise ConfigError(f"{path}: no turn with a history and a rewrite is left to train on")
-    if config.no_search:
-        from ttft.q2d.rules import no_search_dialogs
-
-        pairs += no_search_dialogs(math.ceil(config.no_search * len(pairs)), config.seed)
-    return pairs
+    return found + no_search_dialogs(math.ceil(config.no_search * len(found)), config.seed)
 
 
-def _conversations(config: Q2dTrainConfig, path: Path) -> Any:
-    """The examples of a file of human conversations, None for a file of pairs."""
-    from ttft.q2d import conversations as human
-    from ttft.q2d.pairs import is_pairs_file
-
-    if config.form is None and is_pairs_file(path):
-        return None
-    examples = human.load_examples(path, config.form)
-    for other in config.exclude or []:
-        before = len(examples)
-        examples = human.without_overlap(examples, human.load_examples(Path(other)))
-        note(f"{counted(before - len(examples), 'pair')} of {path.name} left out: they are in {other}")
-    return examples
+def _tell_left_out(count: int, path: Path, other: str) -> None:
+    note(f"{counted(count, 'pair')} of {path.name} left out: they are in {other}")
 
 
 def identity(config: Q2dTrainConfig, pairs: list[Pair]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How a query model reads a dialog: the same tokens in training and in use.
 
-The dialog is the text of `text.dialog_text`, truncated from the left, so that the last turn always survives. A causal
+The dialog is the text of `text.model_text`, truncated from the left, so that the last turn always survives. A causal
 model reads it in its chat template, with the instruction as the system's message, and answers with the query; without a
 template, it reads instruction, dialog and "Query:". A seq2seq model reads the dialog alone.
 

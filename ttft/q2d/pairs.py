@@ -10,10 +10,11 @@ from pathlib import Path
 from ttft.errors import CorpusError
 from ttft.files import open_regular, read_bytes
 from ttft.q2d.records import Dialog, Example, Pair
-from ttft.q2d.text import dialog_text, one_line
+from ttft.q2d.text import model_text, norm, one_line
 from ttft.state import parse_json, record
 
 PAIRS = "pairs.jsonl"
+SHORT = 5  # words: so short a query is asked in many conversations
 LONGEST_LINE, LARGEST = 1 << 20, 1 << 32  # bytes, of a line and of a file
 
 
@@ -59,14 +60,20 @@ def of_examples(examples: Iterable[Example]) -> Iterator[Pair]:
     """Of the turns that have a history: a first turn is its own query."""
     for one in examples:
         if len(one.turns) > 1 and one.target.strip():
-            yield Pair(one.id, dialog_text(one.turns), one_line(one.target))
+            yield Pair(one.id, model_text(one.turns), one_line(one.target))
 
 
 def of_dialogs(dialogs: Iterable[Dialog]) -> Iterator[Pair]:
     """Of the dialogs that were not dropped."""
     for one in dialogs:
         if one.verdict != "drop":
-            yield Pair(one.id, dialog_text(one.turns), one_line(one.query))
+            yield Pair(one.id, model_text(one.turns), one_line(one.query))
+
+
+def without_targets(pairs: Sequence[Pair], others: Iterable[Example]) -> list[Pair]:
+    """The pairs whose query is not the rewrite of one of these examples; queries of up to five words may be."""
+    known = {norm(one.target) for one in others}
+    return [one for one in pairs if len(norm(one.target).split()) <= SHORT or norm(one.target) not in known]
 
 
 def held_out(pairs: Sequence[Pair], share: float, most: int = 200) -> tuple[list[Pair], list[Pair]]:

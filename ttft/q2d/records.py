@@ -92,7 +92,7 @@ class Dialog:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What a query model is trained on. source: the dialog as `text.dialog_text` writes it; target: its query."""
+    """What a query model is trained on. source: the dialog as `text.model_text` writes it; target: its query."""
 
     __pydantic_config__: ClassVar = STRICT
 

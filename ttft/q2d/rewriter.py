@@ -32,7 +32,7 @@ from ttft.q2d.model_input import (
 )
 from ttft.q2d.records import Turn
 from ttft.q2d.rewrites import RULES, Rewrite, Rewrites, Rule, check_dialogs, last_turn, unchanged
-from ttft.q2d.text import dialog_text, norm
+from ttft.q2d.text import model_text, norm
 
 BATCH = 16
 WEIGHTS = "adapter_model.safetensors"
@@ -167,7 +167,7 @@ class Rewriter:
 
     def _ids(self, turns: Sequence[Turn]) -> list[int]:
         make = prompt_ids if self.form.kind == "causal" else source_ids
-        ids = make(self.form, self.tokenizer, dialog_text(turns))
+        ids = make(self.form, self.tokenizer, model_text(turns))
         end = self.tokenizer.eos_token_id
         return ids if self.form.kind == "causal" or end is None else [*ids, end]
 

@@ -16,7 +16,7 @@ from ttft.q2d import rule_words as words
 from ttft.q2d.mentions import Mention, Parsed, parse
 from ttft.q2d.records import NO_SEARCH, Pair, Question, Turn, alternating
 from ttft.q2d.rule_turns import FORMS, LastTurn, last_turns, overlap, pronoun_for
-from ttft.q2d.text import content_words, dialog_text, norm
+from ttft.q2d.text import content_words, model_text, norm
 
 HUMAN_DECILES = (0.2, 0.43, 0.50, 0.57, 0.63, 0.67, 0.73, 0.77, 0.80, 0.86, 0.93)
 """Of ROUGE-1 F(last turn, rewrite) of human dialogs; the ends are ours."""
@@ -229,5 +229,5 @@ def no_search_dialogs(n: int, seed: int, questions: Sequence[Question] = ()) -> 
             texts = texts[: rng.choice(range(2, len(texts) + 1, 2))] if rng.random() < 0.4 else texts
             texts += [rng.choice(templates.ANSWERED_OTHER)] * (len(texts) % 2)
         last = rng.choice(templates.GREETINGS if greeting else rng.choice((templates.THANKS, templates.ABOUT_TALK)))
-        pairs.append(Pair(f"no-search-{seed}-{number}", dialog_text(alternating([*texts, last])), NO_SEARCH))
+        pairs.append(Pair(f"no-search-{seed}-{number}", model_text(alternating([*texts, last])), NO_SEARCH))
     return pairs

@@ -11,6 +11,7 @@ from typing import Any
 from ttft.errors import MissingArtifact, install_hint
 from ttft.q2d.records import Turn
 
+ANSWER_WORDS = 40  # human answers in QReCC have at most 37
 LABELS = {"user": "User", "assistant": "Assistant"}
 _STOP_WORDS = """a an the of in on at to for and or is are was were be been do does did has have had what who whom whose
 which when where why how that this it its by from with as about any other there s"""
@@ -37,6 +38,18 @@ def one_line(text: str) -> str:
 def dialog_text(turns: Sequence[Turn]) -> str:
     """One line a turn, oldest first: "User: ..." or "Assistant: ...". Line breaks within a turn become spaces."""
     return "\n".join(f"{LABELS[turn.role]}: {one_line(turn.text)}" for turn in turns)
+
+
+def model_text(turns: Sequence[Turn]) -> str:
+    """The dialog as a query model reads it: `dialog_text`, of a long answer the first ANSWER_WORDS words. What a question
+    leans on stands mostly in the user's turns and at the beginning of answers, and long answers would push the user's
+    turns out of the window."""
+    return dialog_text([_begun(turn) if turn.role == "assistant" else turn for turn in turns])
+
+
+def _begun(turn: Turn) -> Turn:
+    words = turn.text.split()
+    return turn if len(words) <= ANSWER_WORDS else Turn(turn.role, " ".join(words[:ANSWER_WORDS]) + " ...")
 
 
 @cache
