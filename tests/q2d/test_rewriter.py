@@ -111,9 +111,10 @@ def test_none_is_no_search_only_for_models_that_learned_it(rewriter) -> None:
 def test_ten_thousand_words_keep_the_last_turn(rewriter) -> None:
     turns = alternating(["river " * 5000, "stone " * 5000, "which one is the last?"])
     from ttft.q2d.rewriter import _tail
+    from ttft.q2d.text import model_turns
 
-    read = rewriter.tokenizer.decode(rewriter._ids(_tail(turns)))
-    assert read.endswith("stone\nUser: which one is the last?\nQuery:")
+    read = rewriter.tokenizer.decode(rewriter._ids(_tail(model_turns(turns))))
+    assert read.endswith("stone ...\nUser: which one is the last?\nQuery:")
     assert rewriter.rewrite([turns])[0].search
 
 

@@ -32,7 +32,7 @@ from ttft.q2d.model_input import (
 )
 from ttft.q2d.records import Turn
 from ttft.q2d.rewrites import RULES, Rewrite, Rewrites, Rule, check_dialogs, last_turn, unchanged
-from ttft.q2d.text import model_text, norm
+from ttft.q2d.text import dialog_text, model_turns, norm
 
 BATCH = 16
 WEIGHTS = "adapter_model.safetensors"
@@ -155,7 +155,7 @@ class Rewriter:
         """The queries of each dialog, at most n different ones. Raises ConfigError for a dialog that is none."""
         check_dialogs(dialogs, n)
         with_history = [place for place, turns in enumerate(dialogs) if len(turns) > 1]
-        short = {place: _tail(dialogs[place]) for place in with_history}
+        short = {place: _tail(model_turns(dialogs[place])) for place in with_history}
         ids = {place: self._ids(turns) for place, turns in short.items()}
         order = sorted(with_history, key=lambda place: len(ids[place]))
         made = [unchanged(turns) for turns in dialogs]
@@ -167,7 +167,7 @@ class Rewriter:
 
     def _ids(self, turns: Sequence[Turn]) -> list[int]:
         make = prompt_ids if self.form.kind == "causal" else source_ids
-        ids = make(self.form, self.tokenizer, model_text(turns))
+        ids = make(self.form, self.tokenizer, dialog_text(turns))
         end = self.tokenizer.eos_token_id
         return ids if self.form.kind == "causal" or end is None else [*ids, end]
 

@@ -40,16 +40,21 @@ def dialog_text(turns: Sequence[Turn]) -> str:
     return "\n".join(f"{LABELS[turn.role]}: {one_line(turn.text)}" for turn in turns)
 
 
-def model_text(turns: Sequence[Turn]) -> str:
-    """The dialog as a query model reads it: `dialog_text`, of a long answer the first ANSWER_WORDS words. What a question
-    leans on stands mostly in the user's turns and at the beginning of answers, and long answers would push the user's
-    turns out of the window."""
-    return dialog_text([_begun(turn) if turn.role == "assistant" else turn for turn in turns])
+def model_turns(turns: Sequence[Turn]) -> list[Turn]:
+    """What a query model reads of a dialog: of a long answer the first ANSWER_WORDS words. What a question leans on
+    stands mostly in the user's turns and at the beginning of answers; whole answers would push the user's turns out of
+    the window."""
+    return [_begun(turn) if turn.role == "assistant" else turn for turn in turns]
 
 
 def _begun(turn: Turn) -> Turn:
-    words = turn.text.split()
+    words = turn.text.split(maxsplit=ANSWER_WORDS)
     return turn if len(words) <= ANSWER_WORDS else Turn(turn.role, " ".join(words[:ANSWER_WORDS]) + " ...")
+
+
+def model_text(turns: Sequence[Turn]) -> str:
+    """`dialog_text` of the `model_turns`: the input of a query model."""
+    return dialog_text(model_turns(turns))
 
 
 @cache
