@@ -9,6 +9,7 @@ import os
 import platform
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -126,6 +127,8 @@ def quiet_libraries() -> None:
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    for words in (".*is_gradient_checkpointing.* is deprecated", "fan_in_fan_out is set to False but"):  # of peft
+        warnings.filterwarnings("ignore", message=words)
 
 
 @contextlib.contextmanager
