@@ -147,7 +147,8 @@ class Interval:
 @dataclass(frozen=True)
 class Comparison:
     """A system beside a reference and the copy baseline: mean of its score, mean difference to the reference, relative
-    performance and gap closed (1 is the reference)."""
+    performance and gap closed (1 is the reference). Gap closed is nan where the interval of reference minus copy holds
+    0."""
 
     mean: Interval
     difference: Interval
@@ -196,11 +197,14 @@ def compare(
     rs, rh, rc = means["s"], means["h"], means["c"]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, gap = rs / rh, (rs - rc) / (rh - rc)
+    wider = _interval(h - c, rh - rc)
+    there_is_a_gap = h != c and not wider.low <= 0 <= wider.high  # a share of what may be nothing says nothing
+    nothing = Interval(np.nan, np.nan, np.nan)
     return Comparison(
         _interval(s, rs),
         _interval(s - h, rs - rh),
         _interval(s / h if h else np.nan, ratio),
-        _interval((s - c) / (h - c) if h != c else np.nan, gap),
+        _interval((s - c) / (h - c), gap) if there_is_a_gap else nothing,
     )
 
 
