@@ -107,7 +107,7 @@ class AsyncTrainer:
         if not math.isfinite(event.loss):
             raise TtftError(
                 f"the loss is {event.loss} at update {self.master.updates}, from worker {event.worker}",
-                "lower the learning rate, or choose a method that copes with more staleness, such as dana-ga",
+                "lower the learning rate (with 16 workers often to a quarter), or use fewer workers or --method adamw",
             )
         got = self.master.receive(event.worker, event.payload)
         self.gradients += 1
