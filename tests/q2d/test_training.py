@@ -10,7 +10,7 @@ from small import byte_tokenizer, tiny_gpt2
 
 from ttft.errors import ConfigError, CorpusError
 from ttft.q2d.model_input import QueryFormat, prompt_ids, read_format, source_ids, target_ids
-from ttft.q2d.pairs import held_out, is_pairs_file, of_examples, read_pairs, without_targets
+from ttft.q2d.pairs import held_out, is_pairs_file, of_examples, read_pairs, without_answers, without_targets
 from ttft.q2d.records import Example, Pair, Turn, alternating
 from ttft.q2d.text import dialog_text, model_text
 from ttft.q2d.tiny import tiny_seq2seq
@@ -205,3 +205,13 @@ def test_a_query_model_reads_the_beginning_of_long_answers() -> None:
     first, second, last = model_text(turns).split("\n")
     assert first.split().count("asked") == 50 and last == "User: Who?"
     assert second == "Assistant: " + "answered " * 40 + "..."
+
+
+def test_some_pairs_lose_the_answers_and_nothing_else() -> None:
+    source = dialog_text(alternating(["I saw it.", "Assistant: yes", "And?", "No.", "Who?"]))
+    data = [Pair(str(i), source, "t") for i in range(100)]
+    assert without_answers(data, 0.0, 0) == data
+    (short,) = {pair.source for pair in without_answers(data, 1.0, 0)}
+    assert short == "User: I saw it.\nUser: And?\nUser: Who?"
+    some = without_answers(data, 0.3, 0)
+    assert 15 < sum(pair.source == short for pair in some) < 45 and some == without_answers(data, 0.3, 0)

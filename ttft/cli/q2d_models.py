@@ -17,6 +17,7 @@ def train(
     form: Annotated[str | None, option(Q2dTrainConfig, "form")] = None,
     exclude: Annotated[list[str] | None, option(Q2dTrainConfig, "exclude")] = None,
     max_pairs: Annotated[int | None, option(Q2dTrainConfig, "max_pairs")] = None,
+    drop_answers: Annotated[float | None, option(Q2dTrainConfig, "drop_answers")] = None,
     no_search: Annotated[float | None, option(Q2dTrainConfig, "no_search")] = None,
     epochs: Annotated[float | None, option(Q2dTrainConfig, "epochs")] = None,
     lr: Annotated[float | None, option(Q2dTrainConfig, "lr")] = None,

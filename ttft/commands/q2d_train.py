@@ -94,6 +94,7 @@ def training_pairs(config: Q2dTrainConfig) -> list[Pair]:
         found = random.Random(config.seed).sample(found, config.max_pairs)
     if not found:
         raise ConfigError(f"{path}: no turn with a history and a rewrite is left to train on")
+    found = pairs.without_answers(found, config.drop_answers, config.seed)
     return found + no_search_dialogs(math.ceil(config.no_search * len(found)), config.seed)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ttft.errors import CorpusError
 from ttft.files import open_regular, read_bytes
 from ttft.q2d.records import Dialog, Example, Pair
-from ttft.q2d.text import model_text, norm, one_line
+from ttft.q2d.text import LABELS, model_text, norm, one_line
 from ttft.state import parse_json, record
 
 PAIRS = "pairs.jsonl"
@@ -74,6 +76,17 @@ def without_targets(pairs: Sequence[Pair], others: Iterable[Example]) -> list[Pa
     """The pairs whose query is not the rewrite of one of these examples; queries of up to five words may be."""
     known = {norm(one.target) for one in others}
     return [one for one in pairs if len(norm(one.target).split()) <= SHORT or norm(one.target) not in known]
+
+
+def without_answers(pairs: Sequence[Pair], share: float, seed: int) -> list[Pair]:
+    """The pairs, a share of them without the assistant's turns: people also search with histories of questions alone."""
+    rng = random.Random(seed)
+    return [replace(one, source=_questions(one.source)) if rng.random() < share else one for one in pairs]
+
+
+def _questions(source: str) -> str:
+    answer = f"{LABELS['assistant']}: "
+    return "\n".join(line for line in source.split("\n") if not line.startswith(answer))
 
 
 def held_out(pairs: Sequence[Pair], share: float, most: int = 200) -> tuple[list[Pair], list[Pair]]:
