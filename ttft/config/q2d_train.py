@@ -28,8 +28,8 @@ class Q2dTrainConfig(Config):
     held_out: float = Field(0.05, ge=0, lt=1)
     """Share of the pairs, at most 200, whose loss is measured and which are not trained on."""
     drop_answers: float = Field(0.0, ge=0, le=1)
-    """Share of the pairs in which the assistant's turns are left out, so that the model also learns to read histories of
-    questions alone."""
+    """Share of the pairs in which the assistant's turns are left out, so that the model also learns to read histories
+    of questions alone."""
     no_search: float = Field(0.0, ge=0, le=1)
     """Dialogs to add that need no search (greetings, thanks, questions about the talk), as a share of the pairs. The
     model then answers NONE to such turns."""

@@ -79,7 +79,7 @@ def without_targets(pairs: Sequence[Pair], others: Iterable[Example]) -> list[Pa
 
 
 def without_answers(pairs: Sequence[Pair], share: float, seed: int) -> list[Pair]:
-    """The pairs, a share of them without the assistant's turns: people also search with histories of questions alone."""
+    """The pairs, a share of them without the assistant's turns: some histories hold questions alone."""
     rng = random.Random(seed)
     return [replace(one, source=_questions(one.source)) if rng.random() < share else one for one in pairs]
 
