@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ttft.commands.console import note, progress, say, show_plan
 from ttft.config.q2d_analyse import Q2dAnalyseConfig
-from ttft.errors import ConfigError
 from ttft.progress import counted
 
 if TYPE_CHECKING:
@@ -99,17 +98,13 @@ def _judge(config: Q2dAnalyseConfig, sheet: Sheet) -> Score:
 
 
 def _llm(config: Q2dAnalyseConfig) -> Llm:
-    from ttft.q2d.endpoint import Endpoint, api_key, is_url
     from ttft.q2d.llm import Sampling
+    from ttft.q2d.llms import open_llm
 
-    name, sampling = config.judge or "", Sampling(temperature=0.0, max_tokens=16, seed=config.seed)
-    if not is_url(name):
-        from ttft.q2d.local_model import load_local
-
-        return load_local(name, sampling, device=config.device)
-    if config.judge_model is None:
-        raise ConfigError("the judge is an endpoint: which model there?", "add --judge-model NAME")
-    return Endpoint(name, config.judge_model, sampling, key=api_key(name, config.api_key_env))
+    sampling = Sampling(temperature=0.0, max_tokens=16, seed=config.seed)
+    return open_llm(
+        config.judge or "", sampling, model=config.judge_model, key_env=config.api_key_env, device=config.device
+    )
 
 
 def _print(found: dict[str, Any]) -> None:

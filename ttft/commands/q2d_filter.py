@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ttft.q2d.funnel import Funnel
     from ttft.q2d.records import Dialog
 
-FUNNEL, PAIRS = "funnel.json", "pairs.jsonl"
+FUNNEL = "funnel.json"
 PLACES = {"dialogs", "out", "device", "api_key_env"}  # of the options: where, not what
 
 
@@ -26,6 +26,7 @@ def run(config: Q2dFilterConfig, *, dry_run: bool = False) -> None:
     """Filter, unless OUT has the result already, and show the funnel. Raises TtftError."""
     from ttft.q2d.dialogs import DIALOGS, read_dialogs
     from ttft.q2d.export import CARD
+    from ttft.q2d.pairs import PAIRS
 
     folder = Path(config.out)
     if dry_run:
@@ -80,7 +81,7 @@ def write(folder: Path, dialogs: list[Dialog], funnel: Funnel, settings: dict[st
     from ttft.files import write_whole
     from ttft.q2d.dialogs import DIALOGS
     from ttft.q2d.export import CARD, card_of
-    from ttft.q2d.pairs import of_dialogs
+    from ttft.q2d.pairs import PAIRS, of_dialogs
     from ttft.state import checked_line
 
     write_whole(folder / DIALOGS, b"".join(checked_line(dialog.to_json()) for dialog in dialogs))

@@ -22,7 +22,9 @@ def open_llm(
         check_url(name)
         check_key_name(key_env)
         if not model:
-            raise ConfigError(f"{name}: which model is to be asked there?", "give --llm-model NAME")
+            raise ConfigError(
+                "an endpoint needs the name of a model there", "give --llm-model NAME, or --judge-model NAME"
+            )
         check_reachable(name)
         key = api_key(name, key_env)
         return Endpoint(name, model, sampling, key=key, concurrency=concurrency, timeout=timeout)

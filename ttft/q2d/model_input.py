@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from jinja2 import TemplateError
 from pydantic import Field
 
 from ttft.errors import MissingArtifact
@@ -95,9 +96,7 @@ def _frame(form: QueryFormat, tokenizer: Any) -> tuple[str, str]:
     messages = [{"role": "system", "content": form.instruction}, {"role": "user", "content": _PLACE}]
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # jinja's, of templates without a system's message
-        if type(error).__module__.split(".")[0] != "jinja2":
-            raise
+    except TemplateError:  # of templates without a system's message
         one = [{"role": "user", "content": f"{form.instruction}\n\n{_PLACE}"}]
         text = tokenizer.apply_chat_template(one, tokenize=False, add_generation_prompt=True)
     head, _, tail = text.partition(_PLACE)
