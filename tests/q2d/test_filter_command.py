@@ -138,3 +138,15 @@ def test_malformed_dialogs_are_dropped_not_refused(run_ttft, tmp_path, capsys) -
     empty, twice = read_dialogs(tmp_path / "out")
     assert "format" in empty.reasons and twice.reasons == ("format",)
     capsys.readouterr()
+
+
+def test_queries_are_recovered_where_asked(tmp_path: Path) -> None:
+    from ttft.commands.q2d_filter import run
+    from ttft.config.q2d_filter import Q2dFilterConfig
+
+    path = write(tmp_path / "dialogs.jsonl", [record(1, recovered_query=None)])
+    for name, recover_with in (("without", None), ("with", "rules")):
+        run(Q2dFilterConfig(dialogs=str(path), out=str(tmp_path / name), recover_with=recover_with))
+    (without,), (recovered,) = (read_dialogs(tmp_path / name) for name in ("without", "with"))
+    assert without.recovered_query is None and "intent_check:skipped" in without.notes
+    assert recovered.recovered_query and "intent" in recovered.scores

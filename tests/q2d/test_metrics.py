@@ -147,3 +147,12 @@ def test_the_rows_of_chatgpt_and_of_all_user_turns() -> None:
         ([BASELINES["all user turns"](one) for one in rows], (1633, 43.65, 82.43, 0.00, 12.51)),
     ):
         assert figures(targets, predictions) == pytest.approx(row, abs=0.05)
+
+
+def test_no_share_of_a_gap_that_may_be_nothing() -> None:
+    names = [str(place) for place in range(40)]
+    copy = np.tile([0.4, 0.6], 20)
+    noisy = compare(copy + 0.1, copy + np.tile([-0.3, 0.31], 20), copy, names)
+    assert np.isnan([noisy.gap_closed.value, noisy.gap_closed.low, noisy.gap_closed.high]).all()
+    clear = compare(copy + 0.1, copy + 0.2, copy, names)
+    assert clear.gap_closed.value == pytest.approx(0.5)

@@ -7,6 +7,9 @@ import json
 import pytest
 from small import ttft
 
+from ttft.commands.q2d_train import training_pairs
+from ttft.config.q2d_train import Q2dTrainConfig
+
 LINES = [
     {
         "id": f"p{i}",
@@ -75,3 +78,14 @@ def test_files_that_are_not_there_or_empty(tmp_path, capsys) -> None:
         assert ttft("q2d", "train", tmp_path / name, "--out", tmp_path / "model", *OPTIONS) == 2
         assert name in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+def test_answers_are_dropped_where_asked(pairs) -> None:
+    def sources(**options) -> str:
+        given = Q2dTrainConfig(pairs=str(pairs), out="-", **options)
+        return "\n".join(pair.source for pair in training_pairs(given))
+
+    assert sources().count("Assistant: ") == len(LINES)
+    assert "Assistant: " not in sources(drop_answers=1.0) and sources(drop_answers=1.0).count("User: ") == 2 * len(
+        LINES
+    )
